@@ -49,3 +49,105 @@ export interface RedactionRules {
   /** v11+: all of create, redacts of redaction, invite of power levels, signed of third_party_invite; fewer top-level keys. */
   readonly updated: boolean
 }
+
+/** The room version of a room whose creator names none. {@link https://spec.matrix.org/v1.19/rooms/#complete-list-of-room-versions} */
+export const defaultRoomVersion = '12'
+
+const v1: RoomVersionRules = {
+  version: '1',
+  creatable: false,
+  eventFormat: 'pair',
+  eventIdFormat: 'opaque',
+  stateResolution: 'v1',
+  strictCanonicalJson: false,
+  enforceKeyValidity: false,
+  specialAliases: true,
+  redactionInAuth: true,
+  limitNotificationsPowerLevels: false,
+  knocking: false,
+  restrictedJoin: false,
+  knockRestricted: false,
+  integerPowerLevels: false,
+  redactsInContent: false,
+  implicitCreator: false,
+  redaction: {
+    keepAliases: true,
+    keepJoinRulesAllow: false,
+    keepMemberAuthorisedVia: false,
+    updated: false,
+  },
+  createHashRoomId: false,
+  privilegedCreators: false,
+}
+
+const v2: RoomVersionRules = { ...v1, version: '2', stateResolution: 'v2' }
+
+const v3: RoomVersionRules = {
+  ...v2,
+  version: '3',
+  eventFormat: 'list',
+  eventIdFormat: 'base64',
+  redactionInAuth: false,
+}
+
+const v4: RoomVersionRules = { ...v3, version: '4', eventIdFormat: 'base64url' }
+
+const v5: RoomVersionRules = { ...v4, version: '5', enforceKeyValidity: true }
+
+const v6: RoomVersionRules = {
+  ...v5,
+  version: '6',
+  strictCanonicalJson: true,
+  specialAliases: false,
+  limitNotificationsPowerLevels: true,
+  redaction: { ...v5.redaction, keepAliases: false },
+}
+
+const v7: RoomVersionRules = { ...v6, version: '7', knocking: true }
+
+const v8: RoomVersionRules = {
+  ...v7,
+  version: '8',
+  restrictedJoin: true,
+  redaction: { ...v7.redaction, keepJoinRulesAllow: true },
+}
+
+const v9: RoomVersionRules = {
+  ...v8,
+  version: '9',
+  redaction: { ...v8.redaction, keepMemberAuthorisedVia: true },
+}
+
+const v10: RoomVersionRules = {
+  ...v9,
+  version: '10',
+  creatable: true,
+  knockRestricted: true,
+  integerPowerLevels: true,
+}
+
+const v11: RoomVersionRules = {
+  ...v10,
+  version: '11',
+  redactsInContent: true,
+  implicitCreator: true,
+  redaction: { ...v10.redaction, updated: true },
+}
+
+const v12: RoomVersionRules = {
+  ...v11,
+  version: '12',
+  stateResolution: 'v2.1',
+  createHashRoomId: true,
+  privilegedCreators: true,
+}
+
+/** Every room version this server can take part in, by its name. */
+export const roomVersions: ReadonlyMap<string, RoomVersionRules> = new Map(
+  [v1, v2, v3, v4, v5, v6, v7, v8, v9, v10, v11, v12].map((rules) => [rules.version, rules]),
+)
+
+/** The rules of a room version; undefined when this server does not know it. */
+export function rulesOf(version: string): RoomVersionRules | undefined {
+  return roomVersions.get(version)
+}
