@@ -1,0 +1,213 @@
+/**
+ * Owns what clients keep on the server for themselves: account data, tags, the list of ignored users, filters.
+ * Every change is a row of the log (kind accountData, ref = type).
+ */
+import { createHash } from 'node:crypto'
+import { MatrixError, notFound } from '../../spec/errors.ts'
+import { isUserId, type RoomId, type UserId } from '../../spec/ids.ts'
+import { isObject, type Json, type JsonObject, objectAt } from '../../spec/json.ts'
+import type { Database } from '../database/database.ts'
+import { requireStorable, storedObject } from '../database/stored-text.ts'
+import type { LogEntry, LogRow, LogWriter, Tail } from '../stream/log.ts'
+import { writeDone } from '../stream/settled.ts'
+import { createTailedCache } from '../stream/tailed-cache.ts'
+import * as queries from './queries.ts'
+
+/** A piece of account data; `room` is absent for global data. `content` is JSON text. */
+export interface AccountDatum {
+  readonly room?: RoomId
+  readonly type: string
+  readonly content: string
+  readonly position: number
+}
+
+/** The payload of log rows of kind accountData: the content as JSON text. */
+export interface AccountDataPayload {
+  readonly content: string
+}
+
+export interface AccountData {
+  /** Throws M_NOT_FOUND. */
+  get(user: UserId, type: string): Promise<JsonObject>
+  getRoom(user: UserId, room: RoomId, type: string): Promise<JsonObject>
+  /** Throws M_BAD_JSON with status 405 for types that the server manages. */
+  set(user: UserId, type: string, content: JsonObject): Promise<void>
+  setRoom(user: UserId, room: RoomId, type: string, content: JsonObject): Promise<void>
+  /** Everything at or below `upTo`, in the order in which it was last written. */
+  all(user: UserId, upTo?: number): Promise<readonly AccountDatum[]>
+  /** What was last written with after < position <= upTo. */
+  changedSince(user: UserId, after: number, upTo: number): Promise<readonly AccountDatum[]>
+  ignoredUsers(user: UserId): Promise<ReadonlySet<UserId>>
+  tags(user: UserId, room: RoomId): Promise<JsonObject>
+  setTag(user: UserId, room: RoomId, tag: string, content: JsonObject): Promise<void>
+  deleteTag(user: UserId, room: RoomId, tag: string): Promise<void>
+  /** Answers the filter's id; the same filter has the same id. `filter` has passed the border's schema. */
+  createFilter(user: UserId, filter: JsonObject): Promise<string>
+  /** Throws M_NOT_FOUND. */
+  filter(user: UserId, id: string): Promise<JsonObject>
+  /** The log entry of a change that the server itself makes (push rules, read markers). */
+  entry(user: UserId, room: RoomId | undefined, type: string, content: JsonObject): LogEntry
+}
+
+const contentBytesMax = 65_536
+const typeBytesMax = 255
+const typesMax = 10_000
+const tagsMax = 1000
+const tagBytesMax = 255
+const filterBytesMax = 65_536
+const ignoreListsMax = 20_000
+const managedTypes: ReadonlySet<string> = new Set(['m.fully_read', 'm.push_rules'])
+
+export function createAccountData(needs: {
+  db: Database
+  log: Pick<LogWriter, 'write'>
+  tail: Pick<Tail, 'subscribe' | 'loader'>
+}): AccountData {
+  const { db, log, tail } = needs
+  tail.loader('accountData', (rows) => loadPayloads(db, rows))
+  const ignored = createTailedCache<ReadonlySet<UserId>>({
+    tail,
+    name: 'ignored_users',
+    entriesMax: ignoreListsMax,
+    load: async (key) => ignoredIn(await find(userKey(key), undefined, 'm.ignored_user_list')),
+    staleBy: (row) =>
+      row.kind === 'accountData' && row.ref === 'm.ignored_user_list' ? row.user : undefined,
+  })
+
+  async function find(
+    user: UserId,
+    room: RoomId | undefined,
+    type: string,
+  ): Promise<JsonObject | undefined> {
+    const text = await queries.findAccountData(db, user, room ?? '', type)
+    return text === undefined ? undefined : storedObject(text)
+  }
+
+  async function get(user: UserId, room: RoomId | undefined, type: string): Promise<JsonObject> {
+    const content = await find(user, room, type)
+    if (content === undefined) throw notFound('account data')
+    return content
+  }
+
+  async function set(
+    user: UserId,
+    room: RoomId | undefined,
+    type: string,
+    content: JsonObject,
+  ): Promise<void> {
+    if (managedTypes.has(type)) {
+      throw new MatrixError('M_BAD_JSON', `${type} is managed by the server`, { status: 405 })
+    }
+    requireStorable('type', type, typeBytesMax)
+    if ((await find(user, room, type)) === undefined) await requireRoomForOneMore(user, room)
+    await writeDone(log, { entries: [entry(user, room, type, content)] })
+  }
+
+  async function requireRoomForOneMore(user: UserId, room: RoomId | undefined): Promise<void> {
+    if ((await queries.countAccountDataTypes(db, user, room ?? '')) >= typesMax) {
+      throw new MatrixError('M_TOO_LARGE', `more than ${typesMax} types of account data`)
+    }
+  }
+
+  async function tags(user: UserId, room: RoomId): Promise<JsonObject> {
+    return objectAt((await find(user, room, 'm.tag')) ?? {}, 'tags') ?? {}
+  }
+
+  return {
+    get: (user, type) => get(user, undefined, type),
+    getRoom: get,
+    set: (user, type, content) => set(user, undefined, type, content),
+    setRoom: set,
+    all: async (user, upTo = Number.MAX_SAFE_INTEGER) =>
+      (await queries.accountDataBetween(db, user, -1, upTo)).map(datumOf),
+    changedSince: async (user, after, upTo) =>
+      (await queries.accountDataBetween(db, user, after, upTo)).map(datumOf),
+    ignoredUsers: (user) => ignored.get(user),
+    tags,
+    async setTag(user, room, tag, content) {
+      requireStorable('tag', tag, tagBytesMax)
+      const others = await tags(user, room)
+      if (Object.keys(others).length >= tagsMax && !Object.hasOwn(others, tag)) {
+        throw new MatrixError('M_TOO_LARGE', `more than ${tagsMax} tags on a room`)
+      }
+      await set(user, room, 'm.tag', { tags: { ...others, [tag]: content } })
+    },
+    async deleteTag(user, room, tag) {
+      const { [tag]: removed, ...others } = await tags(user, room)
+      if (removed !== undefined) await set(user, room, 'm.tag', { tags: others })
+    },
+    async createFilter(user, filter) {
+      const text = JSON.stringify(filter)
+      if (Buffer.byteLength(text) > filterBytesMax) {
+        throw new MatrixError('M_TOO_LARGE', `filter: larger than ${filterBytesMax} bytes`)
+      }
+      return await storeFilter(db, user, text)
+    },
+    async filter(user, id) {
+      const text = /^[0-9]{1,15}$/.test(id)
+        ? await queries.findFilter(db, user, Number(id))
+        : undefined
+      if (text === undefined) throw notFound('filter')
+      return storedObject(text)
+    },
+    entry,
+  }
+}
+
+function entry(
+  user: UserId,
+  room: RoomId | undefined,
+  type: string,
+  content: JsonObject,
+): LogEntry {
+  const text = JSON.stringify(content)
+  if (Buffer.byteLength(text) > contentBytesMax) {
+    throw new MatrixError('M_TOO_LARGE', `account data: larger than ${contentBytesMax} bytes`)
+  }
+  const payload: AccountDataPayload = { content: text }
+  const row = { user_id: user, room_id: room ?? '', type, content: text }
+  const tables = { account_data: [row] }
+  const head = { kind: 'accountData', user, ref: type, payload, tables } as const
+  return room === undefined ? head : { ...head, room }
+}
+
+async function storeFilter(db: Database, user: UserId, text: string): Promise<string> {
+  const hash = createHash('sha256').update(text).digest('base64url')
+  // Two first filters of a user at the same moment want the same id: the loser looks again.
+  for (let attempt = 0; attempt < 5; attempt++) {
+    const id = await queries.insertFilter(db, user, text, hash)
+    if (id !== undefined) return String(id)
+  }
+  throw new MatrixError('M_UNKNOWN', 'the filter could not be stored')
+}
+
+async function loadPayloads(
+  db: Database,
+  rows: readonly LogRow[],
+): Promise<readonly AccountDataPayload[]> {
+  const keys = rows.map((row) => ({ user: row.user ?? '', room: row.room ?? '', type: row.ref }))
+  const found = new Map<string, string>()
+  for (const row of await queries.accountDataByKeys(db, keys)) {
+    found.set(JSON.stringify([row.user_id, row.room_id, row.type]), row.content)
+  }
+  return keys.map((key) => ({
+    content: found.get(JSON.stringify([key.user, key.room, key.type])) ?? '{}',
+  }))
+}
+
+function datumOf(row: queries.AccountDataRow): AccountDatum {
+  const { type, content, position } = row
+  return row.room_id === ''
+    ? { type, content, position }
+    : { room: row.room_id, type, content, position }
+}
+
+function ignoredIn(content: JsonObject | undefined): ReadonlySet<UserId> {
+  const users: Json | undefined = content?.['ignored_users']
+  return new Set(isObject(users) ? Object.keys(users).filter(isUserId) : [])
+}
+
+function userKey(key: string): UserId {
+  if (!isUserId(key)) throw new Error('cache key is not a user id')
+  return key
+}
