@@ -1,0 +1,51 @@
+import { z } from 'zod'
+import { endpoint } from '../../endpoint.ts'
+import { sessionReply } from './session.ts'
+
+/** Synapse documents these two; tools that make accounts from outside rely on them. */
+const synapse = 'https://element-hq.github.io/synapse/latest/admin_api'
+
+export const getRegistrationNonce = endpoint({
+  name: 'getRegistrationNonce',
+  method: 'GET',
+  auth: 'none',
+  rateLimit: 'login',
+  paths: ['/_synapse/admin/v1/register'],
+  reply: z.object({ nonce: z.string() }),
+  spec: `${synapse}/register_api.html`,
+})
+
+export const registerBySecret = endpoint({
+  name: 'registerBySecret',
+  method: 'POST',
+  auth: 'none',
+  rateLimit: 'login',
+  errors: ['M_USER_IN_USE', 'M_INVALID_USERNAME', 'M_FORBIDDEN'],
+  paths: ['/_synapse/admin/v1/register'],
+  body: z.object({
+    nonce: z.string().max(255),
+    username: z.string().min(1).max(255),
+    password: z.string().min(1).max(1024),
+    mac: z.string().max(255),
+    admin: z.boolean().default(false),
+    displayname: z.string().max(1024).nullish(),
+    user_type: z.string().max(64).nullish(),
+    inhibit_login: z.boolean().default(false),
+  }),
+  reply: z.object({
+    ...sessionReply,
+    access_token: z.string().exactOptional(),
+    device_id: z.string().exactOptional(),
+  }),
+  spec: `${synapse}/register_api.html`,
+})
+
+export const getServerVersion = endpoint({
+  name: 'getServerVersion',
+  method: 'GET',
+  auth: 'none',
+  rateLimit: 'read',
+  paths: ['/_synapse/admin/v1/server_version'],
+  reply: z.object({ server_version: z.string() }),
+  spec: `${synapse}/version_api.html`,
+})

@@ -1,0 +1,143 @@
+import { z } from 'zod'
+import { endpoint } from '../../endpoint.ts'
+import { json, jsonObject, nothing } from '../fields.ts'
+
+const kind = z.enum(['override', 'underride', 'sender', 'room', 'content'])
+const ruleId = z.string().min(1).max(255)
+const rules = '/_matrix/client/v3/pushrules'
+
+export const getPushRules = endpoint({
+  name: 'getPushRules',
+  method: 'GET',
+  auth: 'token',
+  rateLimit: 'read',
+  paths: [`${rules}/`, rules],
+  reply: z.object({ global: jsonObject }),
+})
+
+export const getGlobalPushRules = endpoint({
+  name: 'getGlobalPushRules',
+  method: 'GET',
+  auth: 'token',
+  rateLimit: 'read',
+  paths: [`${rules}/global/`, `${rules}/global`],
+  reply: jsonObject,
+})
+
+export const getPushRule = endpoint({
+  name: 'getPushRule',
+  method: 'GET',
+  auth: 'token',
+  rateLimit: 'read',
+  errors: ['M_NOT_FOUND'],
+  paths: [`${rules}/global/{kind}/{ruleId}`],
+  params: { kind, ruleId },
+  reply: jsonObject,
+})
+
+export const setPushRule = endpoint({
+  name: 'setPushRule',
+  method: 'PUT',
+  auth: 'token',
+  rateLimit: 'write',
+  errors: ['M_UNKNOWN', 'M_NOT_FOUND', 'M_INVALID_PARAM'],
+  paths: [`${rules}/global/{kind}/{ruleId}`],
+  params: { kind, ruleId },
+  query: {
+    before: z.string().max(255).exactOptional(),
+    after: z.string().max(255).exactOptional(),
+  },
+  body: z.looseObject({
+    actions: z.array(json).max(100),
+    conditions: z.array(jsonObject).max(100).exactOptional(),
+    pattern: z.string().max(1024).exactOptional(),
+  }),
+  reply: nothing,
+})
+
+export const deletePushRule = endpoint({
+  name: 'deletePushRule',
+  method: 'DELETE',
+  auth: 'token',
+  rateLimit: 'write',
+  errors: ['M_NOT_FOUND'],
+  paths: [`${rules}/global/{kind}/{ruleId}`],
+  params: { kind, ruleId },
+  reply: nothing,
+})
+
+export const getPushRuleActions = endpoint({
+  name: 'getPushRuleActions',
+  method: 'GET',
+  auth: 'token',
+  rateLimit: 'read',
+  errors: ['M_NOT_FOUND'],
+  paths: [`${rules}/global/{kind}/{ruleId}/actions`],
+  params: { kind, ruleId },
+  reply: z.object({ actions: z.array(json) }),
+})
+
+export const setPushRuleActions = endpoint({
+  name: 'setPushRuleActions',
+  method: 'PUT',
+  auth: 'token',
+  rateLimit: 'write',
+  errors: ['M_NOT_FOUND'],
+  paths: [`${rules}/global/{kind}/{ruleId}/actions`],
+  params: { kind, ruleId },
+  body: z.object({ actions: z.array(json).max(100) }),
+  reply: nothing,
+})
+
+export const isPushRuleEnabled = endpoint({
+  name: 'isPushRuleEnabled',
+  method: 'GET',
+  auth: 'token',
+  rateLimit: 'read',
+  errors: ['M_NOT_FOUND'],
+  paths: [`${rules}/global/{kind}/{ruleId}/enabled`],
+  params: { kind, ruleId },
+  reply: z.object({ enabled: z.boolean() }),
+})
+
+export const setPushRuleEnabled = endpoint({
+  name: 'setPushRuleEnabled',
+  method: 'PUT',
+  auth: 'token',
+  rateLimit: 'write',
+  errors: ['M_NOT_FOUND'],
+  paths: [`${rules}/global/{kind}/{ruleId}/enabled`],
+  params: { kind, ruleId },
+  body: z.object({ enabled: z.boolean() }),
+  reply: nothing,
+})
+
+export const getPushers = endpoint({
+  name: 'getPushers',
+  method: 'GET',
+  auth: 'token',
+  rateLimit: 'read',
+  paths: ['/_matrix/client/v3/pushers'],
+  reply: z.object({ pushers: z.array(jsonObject) }),
+})
+
+export const setPusher = endpoint({
+  name: 'setPusher',
+  method: 'POST',
+  auth: 'token',
+  rateLimit: 'write',
+  errors: ['M_MISSING_PARAM'],
+  paths: ['/_matrix/client/v3/pushers/set'],
+  body: z.looseObject({
+    app_id: z.string().max(64),
+    pushkey: z.string().max(512),
+    kind: z.string().max(64).nullable(),
+    app_display_name: z.string().max(1024).exactOptional(),
+    device_display_name: z.string().max(1024).exactOptional(),
+    profile_tag: z.string().max(64).nullish(),
+    lang: z.string().max(64).exactOptional(),
+    data: jsonObject.exactOptional(),
+    append: z.boolean().exactOptional(),
+  }),
+  reply: nothing,
+})

@@ -1,0 +1,52 @@
+import { z } from 'zod'
+import { endpoint } from '../../endpoint.ts'
+import { eventIdSchema, roomIdSchema } from '../../ids.ts'
+import { jsonObject, queryInteger, reason } from '../fields.ts'
+
+const eventType = z.string().min(1).max(255)
+const txnId = z.string().min(1).max(255)
+/** Application services may say when an event was sent, in milliseconds since the epoch. */
+const timestamp = { ts: queryInteger({ min: 0 }).exactOptional() }
+const sent = z.object({ event_id: eventIdSchema })
+
+export const sendMessage = endpoint({
+  name: 'sendMessage',
+  method: 'PUT',
+  auth: 'guest',
+  rateLimit: 'send',
+  errors: ['M_FORBIDDEN', 'M_TOO_LARGE'],
+  paths: ['/_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}'],
+  params: { roomId: roomIdSchema, eventType, txnId },
+  query: timestamp,
+  body: jsonObject,
+  reply: sent,
+})
+
+export const setState = endpoint({
+  name: 'setState',
+  method: 'PUT',
+  auth: 'guest',
+  rateLimit: 'send',
+  errors: ['M_FORBIDDEN', 'M_TOO_LARGE', 'M_BAD_ALIAS'],
+  paths: [
+    '/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}',
+    '/_matrix/client/v3/rooms/{roomId}/state/{eventType}/',
+    '/_matrix/client/v3/rooms/{roomId}/state/{eventType}',
+  ],
+  params: { roomId: roomIdSchema, eventType, stateKey: z.string().max(255).default('') },
+  query: timestamp,
+  body: jsonObject,
+  reply: sent,
+})
+
+export const redactEvent = endpoint({
+  name: 'redactEvent',
+  method: 'PUT',
+  auth: 'token',
+  rateLimit: 'send',
+  errors: ['M_FORBIDDEN'],
+  paths: ['/_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}'],
+  params: { roomId: roomIdSchema, eventId: eventIdSchema, txnId },
+  body: z.looseObject({ reason }),
+  reply: sent,
+})

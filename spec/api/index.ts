@@ -1,0 +1,46 @@
+import * as account from './client/account.ts'
+import * as admin from './client/admin.ts'
+import * as directory from './client/directory.ts'
+import * as encryption from './client/encryption.ts'
+import * as ephemeral from './client/ephemeral.ts'
+import * as keyBackup from './client/key-backup.ts'
+import * as misc from './client/misc.ts'
+import * as push from './client/push.ts'
+import * as reading from './client/reading.ts'
+import * as rooms from './client/rooms.ts'
+import * as search from './client/search.ts'
+import * as sending from './client/sending.ts'
+import * as session from './client/session.ts'
+import * as sync from './client/sync.ts'
+import * as userData from './client/user-data.ts'
+
+/** Modules of the client-server API, in the order of the specification. */
+const modules = {
+  ...misc,
+  ...session,
+  ...account,
+  ...sync,
+  ...reading,
+  ...sending,
+  ...rooms,
+  ...directory,
+  ...search,
+  ...userData,
+  ...ephemeral,
+  ...encryption,
+  ...keyBackup,
+  ...push,
+  ...admin,
+}
+
+/** What a module exports beside endpoints (shared pieces of schemas) is not one. */
+type ClientEndpoint = Extract<(typeof modules)[keyof typeof modules], { readonly paths: unknown }>
+/** Name of every endpoint of the client-server API that is declared. */
+export type ClientEndpointName = ClientEndpoint['name']
+
+/** Every endpoint of the client-server API that is declared. */
+export const clientEndpoints: readonly ClientEndpoint[] = Object.values(modules).filter(isEndpoint)
+
+function isEndpoint(exported: object): exported is ClientEndpoint {
+  return 'paths' in exported
+}
