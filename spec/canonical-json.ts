@@ -1,5 +1,5 @@
 import { badJson } from './errors.ts'
-import { isObject, type Json, type JsonObject } from './json.ts'
+import type { Json, JsonObject } from './json.ts'
 
 /**
  * The one byte sequence of a JSON value: keys in the order of their code points, no white space, integers only.
@@ -103,7 +103,8 @@ function serializeObject(obj: JsonObject, number: NumberWriter): string {
   return `${text}}`
 }
 
-function sortedKeys(obj: JsonObject): string[] {
+/** The object's keys in canonical order. */
+export function sortedKeys(obj: JsonObject): string[] {
   const keys = Object.keys(obj).sort()
   return keys.some(hasSurrogate) ? keys.sort(compareCodePoints) : keys
 }

@@ -134,6 +134,21 @@ export function serverOfEventId(event: EventId): ServerName | undefined {
   return serverAfterColon(event)
 }
 
+/** The id of an event from room version 3 on. @param hash its reference hash in the version's Base64 */
+export function eventIdOfHash(hash: string): EventId {
+  return `$${hash}` as EventId
+}
+
+/** v12+: the room that a create event makes. {@link https://spec.matrix.org/v1.19/rooms/v12/#event-format} */
+export function roomIdOfCreate(create: EventId): RoomId {
+  return `!${create.slice(1)}` as RoomId
+}
+
+/** v12+: the create event that a room id names. */
+export function createIdOfRoom(room: RoomId): EventId {
+  return `$${room.slice(1)}` as EventId
+}
+
 /** Is the text at most `bytesMax` long in UTF-8. */
 export function isWithin(text: string, bytesMax: number): boolean {
   return text.length * 3 <= bytesMax || (text.length <= bytesMax && utf8Length(text) <= bytesMax)

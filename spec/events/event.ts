@@ -23,8 +23,10 @@ export interface Pdu {
   /** The event this one redacts, from wherever its room version keeps it. */
   readonly redacts?: EventId
   readonly unsigned?: JsonObject
-  /** The parsed original, with hashes and signatures. */
+  /** The parsed original with hashes and signatures, without `unsigned`, which nobody has signed. */
   readonly json: JsonObject
+  /** Canonical JSON of `json`, the form to store and send; absent on an event that was built by hand. */
+  readonly text?: string
 }
 
 /** The key under which a state event lives in a room's state. */
