@@ -9,12 +9,3 @@ create table instance_secrets (
   kept_in text not null default 'database' check (kept_in in ('database', 'file')),
   created_at timestamptz not null default now()
 );
-
--- One-time links that make an administrator. Only the SHA-256 of the token is stored.
-create table admin_invites (
-  token_sha256 bytea primary key,
-  created_at timestamptz not null default now(),
-  expires_at timestamptz not null,
-  used_at timestamptz,
-  used_by text
-);
