@@ -8,7 +8,7 @@ export interface TestDatabase extends AsyncDisposable {
 }
 
 /** Name of the variable in which the test run's global set-up leaves the address of the template database. */
-export const templateUrlVariable = 'FOLKMOOT_TEST_TEMPLATE_URL'
+export const templateUrlVariable = 'TEST_TEMPLATE_URL'
 
 /**
  * Copies the template database of this test run.

@@ -1,0 +1,172 @@
+import { isIP } from 'node:net'
+import { z } from 'zod'
+import { isServerName } from '../spec/ids.ts'
+
+/**
+ * Every setting: its kind and bound, its default, and a sentence for whoever sets it. The name in the YAML file is the
+ * key in snake_case, the environment variable the same in capitals. `secret` keeps a value out of `npm run config`
+ * and lets it come from a file (`DATABASE_URL_FILE`).
+ */
+export const settingsSchema = z.strictObject({
+  // The instance
+  serverName: z.string().refine(isServerName).default('localhost:8448').meta({
+    allowed: 'a host name with an optional port, such as example.org',
+    description:
+      'The name in user ids and room ids. It can never be changed after the first start.',
+  }),
+  dataDir: path('data', 'Folder for the embedded database, the signing key and uploaded files.'),
+  publicBaseUrl: z
+    .union([z.url({ protocol: /^https?$/ }), z.literal('')])
+    .default('')
+    .meta({
+      allowed: 'a URL that begins with https:// or http://',
+      description:
+        'Where clients reach this server from outside; empty: as they happened to reach it.',
+    }),
+  signingKeyFile: path('', 'The signing key in Synapse’s format; empty: made at the first start.'),
+
+  // Processes
+  workers: integer(1, 1, 64, 'How many processes of this machine serve requests.'),
+  internalHost: host('127.0.0.1', 'Address on which processes of this instance reach each other.'),
+  internalPort: integer(0, 0, 65_535, 'Port of that address; 0 takes a free one.'),
+  drainMs: integer(8_000, 0, 60_000, 'How long a stopping process waits for requests in flight.'),
+
+  // Listeners
+  clientHost: host('0.0.0.0', 'Address of the plain-HTTP listener for clients.'),
+  clientPort: integer(8008, 0, 65_535, 'Port of the listener for clients; 0 takes a free one.'),
+  federationHost: host('0.0.0.0', 'Address of the HTTPS listener for other servers.'),
+  federationPort: integer(8448, 0, 65_535, 'Port of the listener for other servers.'),
+  tlsCertFile: path('', 'PEM certificate chain of that listener; without one it is not opened.'),
+  tlsKeyFile: path('', 'PEM key of that certificate.'),
+  metricsHost: host('127.0.0.1', 'Address of the listener for /metrics.'),
+  metricsPort: integer(0, 0, 65_535, 'Port of the listener for /metrics; 0 does not open it.'),
+  trustedProxies: networks(
+    ['127.0.0.0/8', '::1/128'],
+    'Reverse proxies whose X-Forwarded-For is believed.',
+  ),
+
+  // Stores
+  databaseUrl: secret('Postgres 15 or newer; empty: the embedded one.'),
+  databaseConnections: integer(10, 2, 500, 'Most database connections of one process.'),
+  databaseStatementMs: integer(30_000, 1_000, 3_600_000, 'Longest time for one statement.'),
+  postgresBinDir: path('', 'Folder of other Postgres programs for the embedded database.'),
+  redisUrl: secret('Redis for faster wake-ups between processes; empty: Postgres does it.'),
+  mediaDir: path('', 'Folder for uploaded files; empty: media in the data folder.'),
+
+  // Accounts
+  registration: choice(
+    ['closed', 'open', 'token'],
+    'Who may make an account: nobody, anybody, or who has a registration token.',
+  ),
+  registrationSharedSecret: secret('Secret of /_synapse/admin/v1/register; empty: it is closed.'),
+  guests: flag(false, 'Whether visitors without an account may look at rooms that allow it.'),
+  accessTokenMs: integer(
+    0,
+    0,
+    31_536_000_000,
+    'Life of the access token of a client that can refresh it; 0: it does not end.',
+  ),
+
+  // Behaviour
+  presence: flag(true, 'Whether people see who is online.'),
+  rateLimits: flag(true, 'Whether requests are limited by account and address.'),
+  defaultRoomVersion: z
+    .enum(['10', '11', '12'])
+    .default('12')
+    .meta({ description: 'Version of a new room for which the client asks none.' }),
+  appserviceFiles: z
+    .array(z.string().min(1))
+    .max(100)
+    .default([])
+    .meta({ description: 'Registrations of bridges and bots (YAML files).' }),
+  urlPreviews: flag(false, 'Whether the server fetches the pages that people link, to show them.'),
+  redactionRetentionMs: integer(
+    604_800_000,
+    0,
+    315_360_000_000,
+    'How long the original of a redacted event is kept.',
+  ),
+
+  // Federation
+  federationAllowPrivate: networks(
+    [],
+    'Private networks that requests to other servers may reach, such as 10.0.0.0/8.',
+  ),
+  federationCaFile: path('', 'PEM certificates trusted for other servers, besides the usual ones.'),
+
+  // Limits
+  bodySizeBytes: integer(1_048_576, 65_536, 67_108_864, 'Largest JSON body of a client.'),
+  federationBodySizeBytes: integer(
+    16_777_216,
+    4_194_304,
+    268_435_456,
+    'Largest JSON body of another server, and largest answer taken from one.',
+  ),
+  uploadSizeBytes: integer(52_428_800, 1_024, 10_737_418_240, 'Largest uploaded file.'),
+  jsonDepth: integer(100, 16, 500, 'Deepest nesting of a JSON body.'),
+  cacheSizeBytes: integer(
+    134_217_728,
+    8_388_608,
+    68_719_476_736,
+    'Memory for the caches of one process.',
+  ),
+  syncTimeoutMs: integer(300_000, 1_000, 600_000, 'Longest wait of a sync for something new.'),
+  logRetentionMs: integer(
+    172_800_000,
+    3_600_000,
+    31_536_000_000,
+    'How long the log of changes is kept for clients that were away; after that they sync anew.',
+  ),
+
+  // Logging
+  logLevel: z
+    .enum(['debug', 'info', 'warn', 'error', 'silent'])
+    .default('info')
+    .meta({ description: 'How much is logged.' }),
+})
+
+/** Every setting's value, frozen. */
+export type Config = Readonly<z.output<typeof settingsSchema>>
+
+function integer(value: number, min: number, max: number, description: string) {
+  return z.int().min(min).max(max).default(value).meta({ description })
+}
+
+function flag(value: boolean, description: string) {
+  return z.boolean().default(value).meta({ description })
+}
+
+function choice<const T extends readonly [string, ...string[]]>(values: T, description: string) {
+  const schema = z.enum(values)
+  return schema.default(schema.parse(values[0])).meta({ description })
+}
+
+function path(value: string, description: string) {
+  return z.string().max(4_096).default(value).meta({ description, allowed: 'a path' })
+}
+
+function secret(description: string) {
+  return z.string().max(4_096).default('').meta({ description, secret: true })
+}
+
+function host(value: string, description: string) {
+  return z
+    .string()
+    .refine((text) => isIP(text) !== 0 || text === 'localhost')
+    .default(value)
+    .meta({ description, allowed: 'an IP address of this machine' })
+}
+
+function networks(value: string[], description: string) {
+  return z
+    .array(z.string().refine(isNetwork))
+    .max(1_000)
+    .default(value)
+    .meta({ description, allowed: 'networks in CIDR form, such as 10.0.0.0/8' })
+}
+
+function isNetwork(text: string): boolean {
+  const [address = '', bits = ''] = text.split('/')
+  const version = isIP(address)
+  return version !== 0 && /^\d{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128)
+}
