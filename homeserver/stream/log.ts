@@ -101,6 +101,10 @@ export interface Tail {
   reached(position: Position, timeoutMs: number): Promise<boolean>
   /** Reads what a row of another process carries; one per kind, set before the tail starts. */
   loader(kind: LogKind, load: (rows: readonly LogRow[]) => Promise<readonly unknown[]>): void
+  /** At most `limit` (and at most 2,000) stored rows after a position, with their payloads, in order. */
+  read(after: Position, limit: number): Promise<readonly LogRow[]>
+  /** The oldest position that `read` can still answer; what is older is in the tables of each kind. */
+  oldest(): Promise<Position>
 }
 
 /** Who is alive and who owns what. */

@@ -179,7 +179,7 @@ begin
 
   insert into log_batches (id, answer) values (p_batch, answer);
   if p_notify and n > 0 then
-    perform pg_notify('folkmoot', 'log ' || (base + n - 1));
+    perform pg_notify('folkmoot', p_process || ' log ' || (base + n - 1));
   end if;
   return answer;
 end $$;

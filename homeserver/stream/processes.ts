@@ -1,0 +1,98 @@
+import type { Database } from '../database/database.ts'
+import type { Clock } from '../platform/clock.ts'
+import type { Logger } from '../platform/log.ts'
+import type { Processes } from './log.ts'
+import { type ProcessRow, removeProcess, renewLease } from './queries.ts'
+import { ownerAmong } from './rendezvous.ts'
+
+/**
+ * The live processes of this server: rows with a lease by the database's clock, renewed every second. Ownership is
+ * advice (fences decide), so a view that is a second old does no harm.
+ */
+
+export const leaseLimits = {
+  leaseMs: 3_000,
+  renewMs: 1_000,
+} as const
+
+/** As its owner sees it; slices get the narrower `Processes`. */
+export interface RunningProcesses extends Processes, AsyncDisposable {
+  /** Takes the lease; rejects when the database does not answer. */
+  start(): Promise<void>
+  /** The other live processes. */
+  others(): readonly ProcessRow[]
+  /** Called when a process came or went, and after this one had lost its lease (it was paused or cut off). */
+  onChange(listener: () => void): Disposable
+}
+
+interface Needs {
+  readonly db: Database
+  readonly clock: Clock
+  readonly log: Logger
+  /** Unique for each start of a process. */
+  readonly self: string
+  /** Where the other processes reach this one's internal listener: `host:port`. */
+  readonly address: string
+}
+
+export function createProcesses({ db, clock, log, self, address }: Needs): RunningProcesses {
+  const listeners = new Set<() => void>()
+  let live: readonly ProcessRow[] = [{ id: self, address }]
+  let others: readonly ProcessRow[] = []
+  let renewedAt = 0
+  let renewing: Promise<void> | undefined
+  let ticker: Disposable | undefined
+  let stopped = false
+
+  async function renew(): Promise<void> {
+    const askedAt = clock.now()
+    const rows = await renewLease(db, self, address, leaseLimits.leaseMs)
+    if (stopped) return
+    const lapsed = renewedAt !== 0 && askedAt - renewedAt > leaseLimits.leaseMs
+    renewedAt = askedAt
+    const sorted = rows.toSorted((a, b) => (a.id < b.id ? -1 : 1))
+    const changed = sorted.map(({ id }) => id).join() !== live.map(({ id }) => id).join()
+    live = sorted
+    others = sorted.filter(({ id }) => id !== self)
+    if (lapsed) log.warn({ self }, 'lease had run out')
+    if (changed) log.info({ live: live.length, others: others.length }, 'live processes changed')
+    if (changed || lapsed) for (const listener of [...listeners]) listener()
+  }
+
+  function tick(): void {
+    if (stopped) return
+    renewing ??= renew()
+      .catch((error: unknown) => log.warn({ error }, 'lease could not be renewed'))
+      .finally(() => {
+        renewing = undefined
+      })
+  }
+
+  return {
+    self,
+    get alone() {
+      return others.length === 0
+    },
+    ownerOf(key) {
+      const owner = ownerAmong(live, key)
+      return owner === undefined || owner.id === self ? undefined : owner
+    },
+    others: () => others,
+    onChange(listener) {
+      listeners.add(listener)
+      return { [Symbol.dispose]: () => void listeners.delete(listener) }
+    },
+    async start() {
+      await renew()
+      ticker = clock.every(leaseLimits.renewMs, tick)
+    },
+    async [Symbol.asyncDispose]() {
+      stopped = true
+      ticker?.[Symbol.dispose]()
+      await renewing
+      await removeProcess(db, self).catch((error: unknown) => {
+        log.warn({ error }, 'lease is left to run out')
+      })
+    },
+  }
+}
