@@ -33,7 +33,7 @@ export function createCaller(baseUrl: string, fetch: Fetch): Caller {
     const answer = await fetch(`${baseUrl}${path}${queryString(query)}`, {
       method: endpoint.method,
       headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
-      ...(endpoint.body !== undefined && { body: JSON.stringify(body ?? {}) }),
+      ...(endpoint.readsBody && { body: JSON.stringify(body ?? {}) }),
     })
     const text = await answer.text()
     if (answer.status >= 300) throw errorOf(answer.status, text)

@@ -22,8 +22,9 @@ export interface Endpoint<
   readonly paths: readonly [string, ...string[]]
   readonly params: z.ZodType<P>
   readonly query: z.ZodType<Q>
-  /** Absent when the endpoint reads no body. */
-  readonly body: z.ZodType<B> | undefined
+  /** Whether there is a body; without one it is `undefined`. */
+  readonly readsBody: boolean
+  readonly body: z.ZodType<B>
   readonly reply: z.ZodType<R>
   /** Where the specification describes it, from the root of the specification. */
   readonly spec: string
@@ -86,7 +87,8 @@ export function endpoint<
     spec: declared.spec ?? anchorOf(declared.method, declared.paths[0]),
     params: z.object(params ?? {}) as unknown as z.ZodType<Fields<P>>,
     query: z.object(query ?? {}) as unknown as z.ZodType<Fields<Q>>,
-    body: body as z.ZodType<z.output<B>> | undefined,
+    readsBody: body !== undefined,
+    body: (body ?? z.undefined()) as unknown as z.ZodType<z.output<B>>,
     reply: declared.reply as unknown as z.ZodType<z.output<R>>,
   }
 }

@@ -39,7 +39,7 @@ function operation(endpoint: Endpoint, path: string): JsonObject {
       ...parameters(endpoint.params, 'path').filter(({ name }) => path.includes(`{${name}}`)),
       ...parameters(endpoint.query, 'query'),
     ],
-    ...(endpoint.body !== undefined && {
+    ...(endpoint.readsBody && {
       requestBody: { content: jsonContent(schemaOf(endpoint.body, 'input')) },
     }),
     responses: {

@@ -1,0 +1,34 @@
+/**
+ * What goes back over the wire when a plain object would not do: text that is JSON already, another status, extra
+ * headers, a body that comes in pieces, something that is not JSON.
+ */
+export class Answer {
+  readonly status: number
+  readonly type: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string | AsyncIterable<string>
+
+  constructor(body: string | AsyncIterable<string>, options: AnswerOptions = {}) {
+    this.body = body
+    this.status = options.status ?? 200
+    this.type = options.type ?? 'application/json'
+    this.headers = options.headers ?? {}
+  }
+}
+
+/** Status 200 and JSON unless told. */
+export interface AnswerOptions {
+  readonly status?: number
+  readonly type?: string
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+/** JSON that is serialised already: events and syncs are. */
+export function raw(json: string | AsyncIterable<string>): Answer {
+  return new Answer(json)
+}
+
+/** An array of values that are serialised already. */
+export function rawArray(values: readonly string[]): string {
+  return `[${values.join(',')}]`
+}

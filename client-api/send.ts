@@ -1,0 +1,66 @@
+import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
+import { Answer } from './answer.ts'
+
+/**
+ * On every answer: browsers may read it, whatever page they are on.
+ * {@link https://spec.matrix.org/v1.19/client-server-api/#web-browser-clients}
+ */
+export const corsHeaders = [
+  'Access-Control-Allow-Origin',
+  '*',
+  'Access-Control-Allow-Methods',
+  'GET, HEAD, POST, PUT, DELETE, OPTIONS',
+  'Access-Control-Allow-Headers',
+  'X-Requested-With, Content-Type, Authorization, Date',
+  'Access-Control-Expose-Headers',
+  'X-Request-Id, Retry-After, ETag',
+] as const
+
+/** How long a browser may remember the answer to its question, in seconds. */
+const preflightAgeS = '86400'
+
+/** Answers a question of a browser; no endpoint's logic is run. */
+export function sendPreflight(res: ServerResponse): void {
+  res.writeHead(204, [...corsHeaders, 'Access-Control-Max-Age', preflightAgeS])
+  res.end()
+}
+
+/** Writes an {@link Answer}, or any other value as JSON. Does nothing when the client has gone. */
+export async function send(res: ServerResponse, value: unknown): Promise<void> {
+  if (res.headersSent || res.destroyed) return
+  if (!(value instanceof Answer)) return sendText(res, 200, jsonType, JSON.stringify(value))
+  const extra = Object.entries(value.headers).flat()
+  if (typeof value.body === 'string')
+    return sendText(res, value.status, value.type, value.body, extra)
+  res.writeHead(value.status, [...corsHeaders, 'Content-Type', value.type, ...extra])
+  await pour(value.body, res)
+}
+
+const jsonType = 'application/json'
+
+function sendText(
+  res: ServerResponse,
+  status: number,
+  type: string,
+  text: string,
+  extra: readonly string[] = [],
+): void {
+  const length = String(Buffer.byteLength(text))
+  res.writeHead(status, [...corsHeaders, 'Content-Type', type, 'Content-Length', length, ...extra])
+  res.end(text)
+}
+
+/** Writes as fast as the client reads. A source that fails in the middle cuts the connection: the JSON is not whole. */
+async function pour(source: AsyncIterable<string>, res: ServerResponse): Promise<void> {
+  try {
+    for await (const piece of source) {
+      if (res.destroyed) return
+      if (!res.write(piece)) await Promise.race([once(res, 'drain'), once(res, 'close')])
+    }
+    res.end()
+  } catch (error) {
+    res.destroy()
+    throw error
+  }
+}
