@@ -1,0 +1,131 @@
+/**
+ * Verify keys of other servers: known ones from the keys slice, unknown or outdated ones from the server itself, else
+ * from a configured notary. One request per server at a time; who cannot be reached is not asked again for a while.
+ * {@link https://spec.matrix.org/v1.19/server-server-api/#retrieving-server-keys}
+ */
+import { LRUCache } from 'lru-cache'
+import type { KeysOfServer, RemoteKey, RemoteKeys } from '../homeserver/keys/remote-keys.ts'
+import type { Clock } from '../homeserver/platform/clock.ts'
+import type { Logger } from '../homeserver/platform/log.ts'
+import type { KeyRing } from '../homeserver/ports.ts'
+import type { ServerKeys } from '../spec/api/federation/keys.ts'
+import { verifyJson } from '../spec/crypto/sign-json.ts'
+import type { ServerName } from '../spec/ids.ts'
+import type { JsonObject } from '../spec/json.ts'
+import { createKeyFetch } from './key-fetch.ts'
+import type { FederationClient } from './request.ts'
+
+interface Needs {
+  readonly serverName: ServerName
+  /** Our own keys by key id, old ones too. */
+  readonly own: KeysOfServer
+  readonly store: RemoteKeys
+  readonly client: FederationClient
+  readonly clock: Clock
+  readonly log: Logger
+  /** Servers that are asked when a server does not answer itself; default none. */
+  readonly notaries?: readonly ServerName[]
+}
+
+export interface FetchingKeyRing extends KeyRing {
+  /** Asks for a server's keys now, unless that was just done; for a notary's answer. */
+  refresh(server: ServerName): Promise<void>
+}
+
+/** A published validity counts for at most this long. */
+const validityMaxMs = 7 * 24 * 3_600_000
+/** After a fetch, successful or not, the server is left alone for this long, doubling with each failure. */
+const pauseMs = 5_000
+const pauseMaxMs = 600_000
+const serversMax = 20_000
+/** Fetches under way, and those that wait for their turn; beyond that keys are unknown. */
+const fetchesMax = 64
+const waitingMax = 1_000
+
+interface Attempt {
+  readonly until: number
+  readonly pauseMs: number
+}
+
+export function createKeyRing(needs: Needs): FetchingKeyRing {
+  const { clock, store, serverName } = needs
+  const underWay = new Map<ServerName, Promise<void>>()
+  const attempts = new LRUCache<ServerName, Attempt>({ max: serversMax })
+  const limited = limiter(fetchesMax)
+  const fetchAnswer = createKeyFetch({ ...needs, isSignedBy })
+
+  /** Has the server signed the object with a key that is valid now. */
+  async function isSignedBy(server: ServerName, json: JsonObject): Promise<boolean> {
+    await refresh(server)
+    for (const [keyId, key] of await store.keysOf(server)) {
+      if (usable(key, clock.now()) && verifyJson(json, server, keyId, key.publicKey)) return true
+    }
+    return false
+  }
+
+  async function verifyKey(server: ServerName, keyId: string, validAt: number) {
+    if (server === serverName) return usable(needs.own.get(keyId), validAt)
+    const known = usable((await store.keysOf(server)).get(keyId), validAt)
+    if (known !== undefined) return known
+    await refresh(server)
+    return usable((await store.keysOf(server)).get(keyId), validAt)
+  }
+
+  function refresh(server: ServerName): Promise<void> {
+    const running = underWay.get(server)
+    if (running !== undefined) return running
+    if ((attempts.get(server)?.until ?? 0) > clock.now()) return Promise.resolve()
+    if (underWay.size >= fetchesMax + waitingMax) return Promise.resolve()
+    const fetching = limited(() => fetchKeys(server)).finally(() => underWay.delete(server))
+    underWay.set(server, fetching)
+    return fetching
+  }
+
+  async function fetchKeys(server: ServerName): Promise<void> {
+    const answer = await fetchAnswer(server)
+    const before = attempts.get(server)
+    const pause = answer ? pauseMs : Math.min((before?.pauseMs ?? pauseMs / 2) * 2, pauseMaxMs)
+    attempts.set(server, { until: clock.now() + pause, pauseMs: pause })
+    if (!answer) return
+    const keys = keysIn(answer.keys, clock.now())
+    const validUntil = validity(answer.keys, clock.now())
+    await store.store(server, keys, { validUntil, json: JSON.stringify(answer.json) })
+  }
+
+  return { verifyKey, refresh }
+}
+
+function keysIn(answer: ServerKeys, now: number): Map<string, RemoteKey> {
+  const keys = new Map<string, RemoteKey>()
+  for (const [keyId, { key, expired_ts }] of Object.entries(answer.old_verify_keys ?? {})) {
+    keys.set(keyId, { publicKey: key, validUntil: expired_ts, expiredAt: expired_ts })
+  }
+  for (const [keyId, { key }] of Object.entries(answer.verify_keys)) {
+    keys.set(keyId, { publicKey: key, validUntil: validity(answer, now) })
+  }
+  return keys
+}
+
+function validity(answer: ServerKeys, now: number): number {
+  return Math.min(answer.valid_until_ts, now + validityMaxMs)
+}
+
+function usable(key: RemoteKey | undefined, validAt: number): string | undefined {
+  return key && validAt <= (key.expiredAt ?? key.validUntil) ? key.publicKey : undefined
+}
+
+/** Runs at most `max` of what it is given at a time. */
+function limiter(max: number): <T>(work: () => Promise<T>) => Promise<T> {
+  let running = 0
+  const waiting: (() => void)[] = []
+  return async (work) => {
+    if (running >= max) await new Promise<void>((resolve) => waiting.push(resolve))
+    running++
+    try {
+      return await work()
+    } finally {
+      running--
+      waiting.shift()?.()
+    }
+  }
+}

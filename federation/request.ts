@@ -1,0 +1,212 @@
+/**
+ * Requests to other servers: signed, sent to where discovery says, bounded in time, bytes and number, with the
+ * destination's backoff kept.
+ */
+import type { Dispatcher } from 'undici'
+import type { Backoff } from '../homeserver/destinations/backoff.ts'
+import type { Clock } from '../homeserver/platform/clock.ts'
+import { type GuardedReply, guardedRequest } from '../homeserver/platform/guarded-request.ts'
+import { canonicalJson } from '../spec/canonical-json.ts'
+import type { SigningKey } from '../spec/crypto/ed25519.ts'
+import { MatrixError } from '../spec/errors.ts'
+import type { ServerName } from '../spec/ids.ts'
+import {
+  integerAt,
+  isObject,
+  type Json,
+  type JsonObject,
+  parseJson,
+  stringAt,
+} from '../spec/json.ts'
+import type { Discovery } from './discovery.ts'
+
+export interface RemoteRequest {
+  readonly method: 'GET' | 'PUT' | 'POST'
+  /** With the query string, from `/_matrix` on. */
+  readonly path: string
+  /** Canonical JSON when it is text. */
+  readonly body?: JsonObject | string
+  readonly timeoutMs?: number
+  readonly replyBytesMax?: number
+  /** Ask also when the server did not answer lately: somebody waits for it, or it has to be found out. */
+  readonly ignoreBackoff?: boolean
+  /** Key requests are not signed. */
+  readonly unsigned?: boolean
+}
+
+export interface FederationClient {
+  /**
+   * Sends a request and answers the parsed body.
+   * @throws MatrixError the server's own (4xx), or M_CONNECTION_FAILED (502) when it is silent, overloaded or broken
+   */
+  call(server: ServerName, request: RemoteRequest): Promise<Json>
+}
+
+interface Needs {
+  readonly serverName: ServerName
+  readonly key: SigningKey
+  readonly dispatcher: Dispatcher
+  readonly discovery: Discovery
+  readonly backoff: Backoff
+  readonly clock: Clock
+}
+
+const defaultTimeoutMs = 30_000
+const defaultReplyBytesMax = 10 * 1024 * 1024
+const replyDepthMax = 200
+/** Requests under way, altogether and to one server; more are refused at once. */
+const underWayMax = 1_024
+const underWayPerServerMax = 64
+const errorTextMax = 500
+
+export function createFederationClient(needs: Needs): FederationClient {
+  const { serverName, backoff, discovery, clock } = needs
+  const underWay = new Map<ServerName, number>()
+  let total = 0
+
+  async function call(server: ServerName, request: RemoteRequest): Promise<Json> {
+    if (server === serverName) throw new Error('a server does not ask itself')
+    if (!request.ignoreBackoff && backoff.retryAt(server) > clock.now()) {
+      throw unreachable(server, 'did not answer lately')
+    }
+    const running = underWay.get(server) ?? 0
+    if (total >= underWayMax || running >= underWayPerServerMax) {
+      throw unreachable(server, 'has too many requests under way')
+    }
+    underWay.set(server, running + 1)
+    total++
+    try {
+      return read(server, await exchange(server, request))
+    } finally {
+      total--
+      const left = (underWay.get(server) ?? 1) - 1
+      if (left === 0) underWay.delete(server)
+      else underWay.set(server, left)
+    }
+  }
+
+  /** The answer, whatever its status; says to the backoff what became of it. */
+  async function exchange(server: ServerName, request: RemoteRequest): Promise<GuardedReply> {
+    try {
+      const reply = await attempt(server, request).catch((error: unknown) => {
+        // A kept connection that the other side has just closed: the request was not read.
+        if (request.method !== 'POST' && isStale(error)) return attempt(server, request)
+        throw error
+      })
+      if (reply.status === 429 || reply.status >= 500) {
+        backoff.failed(server, retryAfterMs(reply))
+      } else backoff.succeeded(server)
+      return reply
+    } catch (error) {
+      discovery.failed(server)
+      backoff.failed(server)
+      throw unreachable(server, `does not answer (${codeOf(error)})`)
+    }
+  }
+
+  async function attempt(server: ServerName, request: RemoteRequest): Promise<GuardedReply> {
+    const route = await discovery.route(server)
+    const body = typeof request.body === 'object' ? canonicalJson(request.body) : request.body
+    return await guardedRequest(needs.dispatcher, {
+      method: request.method,
+      url: new URL(request.path, route.origin),
+      headers: {
+        host: route.host,
+        'user-agent': 'Folkmoot',
+        accept: 'application/json',
+        ...(!request.unsigned && { authorization: authorization(needs, server, request, body) }),
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+      },
+      ...(body !== undefined && { body }),
+      timeoutMs: request.timeoutMs ?? defaultTimeoutMs,
+      replyBytesMax: request.replyBytesMax ?? defaultReplyBytesMax,
+    })
+  }
+
+  return { call }
+}
+
+/**
+ * The Authorization header of a request. `body` is canonical JSON.
+ * {@link https://spec.matrix.org/v1.19/server-server-api/#request-authentication}
+ */
+export function authorization(
+  { serverName, key }: { readonly serverName: ServerName; readonly key: SigningKey },
+  destination: ServerName,
+  { method, path }: { readonly method: string; readonly path: string },
+  body: string | undefined,
+): string {
+  const sig = key.sign(signedRequest({ method, uri: path, origin: serverName, destination }, body))
+  return `X-Matrix origin="${serverName}",destination="${destination}",key="${key.keyId}",sig="${sig}"`
+}
+
+/** What of a request is signed, as canonical JSON: the names in order, the body as it is. */
+export function signedRequest(
+  request: { method: string; uri: string; origin: string; destination?: string },
+  body: string | undefined,
+): string {
+  const content = body === undefined ? '' : `"content":${body},`
+  const to =
+    request.destination === undefined ? '' : `"destination":${JSON.stringify(request.destination)},`
+  const { method, origin, uri } = request
+  return `{${content}${to}"method":"${method}","origin":${JSON.stringify(origin)},"uri":${JSON.stringify(uri)}}`
+}
+
+function read(server: ServerName, reply: GuardedReply): Json {
+  const text = reply.body.toString('utf8')
+  if (reply.status >= 200 && reply.status < 300) {
+    try {
+      return parseJson(text, { depthMax: replyDepthMax })
+    } catch {
+      throw unreachable(server, 'sent an answer that is not JSON')
+    }
+  }
+  if (reply.status >= 500 || reply.status < 400) {
+    throw unreachable(server, `answered with status ${reply.status}`)
+  }
+  throw refusal(server, reply.status, text)
+}
+
+/** The other server's error, as far as it is one. */
+function refusal(server: ServerName, status: number, text: string): MatrixError {
+  try {
+    const body = parseJson(text, { depthMax: replyDepthMax })
+    const errcode = isObject(body) ? stringAt(body, 'errcode') : undefined
+    if (isObject(body) && errcode !== undefined && /^[A-Z0-9_.]{1,255}$/i.test(errcode)) {
+      const { errcode: _, error, ...fields } = body
+      const message = typeof error === 'string' ? error.slice(0, errorTextMax) : 'refused'
+      return new MatrixError(errcode, message, { status, fields })
+    }
+  } catch {
+    // Answered below like any other body that is no error of Matrix.
+  }
+  return new MatrixError(status === 404 ? 'M_UNRECOGNIZED' : 'M_UNKNOWN', `${server} refused`, {
+    status,
+  })
+}
+
+function unreachable(server: ServerName, what: string): MatrixError {
+  return new MatrixError('M_CONNECTION_FAILED', `${server} ${what}`, { status: 502 })
+}
+
+function retryAfterMs(reply: GuardedReply): number {
+  const seconds = Number(reply.header('retry-after'))
+  if (Number.isFinite(seconds) && seconds > 0) return seconds * 1000
+  try {
+    const body = parseJson(reply.body.toString('utf8'), { depthMax: replyDepthMax })
+    return isObject(body) ? (integerAt(body, 'retry_after_ms') ?? 0) : 0
+  } catch {
+    return 0
+  }
+}
+
+function codeOf(error: unknown): string {
+  if (!(error instanceof Error)) return 'error'
+  if ('code' in error && typeof error.code === 'string') return error.code
+  return error.name === 'Error' ? error.message : error.name
+}
+
+function isStale(error: unknown): boolean {
+  const code = codeOf(error)
+  return code === 'UND_ERR_SOCKET' || code === 'ECONNRESET' || code === 'EPIPE'
+}
