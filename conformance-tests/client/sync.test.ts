@@ -1,0 +1,394 @@
+import { describe, expect, it } from 'vitest'
+import { inSection, inTimeline, login, register } from '../harness/client.ts'
+import { itSynapseBreaks } from '../harness/exceptions.ts'
+import { joinedRoom, server } from '../harness/fixtures.ts'
+import { path } from '../harness/http.ts'
+
+const v3 = '/_matrix/client/v3'
+
+describe('an initial sync', () => {
+  it('has the rooms with state and timeline, and no event twice', async () => {
+    const { alice, bob, room } = await joinedRoom({ name: 'a name' })
+    await bob.sendText(room, 'hello')
+    const { rooms } = await alice.syncUntil(
+      inTimeline(room, ({ content }) => content['body'] === 'hello'),
+    )
+    const shown = rooms.join[room]
+    const state = shown?.state.events ?? []
+    const timeline = shown?.timeline.events ?? []
+    const all = [...state, ...timeline]
+    expect(new Set(all.map(({ event_id }) => event_id)).size).toBe(all.length)
+    expect(all).toContainEqual(expect.objectContaining({ type: 'm.room.create' }))
+    expect(shown?.summary).toMatchObject({
+      'm.joined_member_count': 2,
+      'm.invited_member_count': 0,
+    })
+  })
+
+  it('cuts a long timeline and names where to go on', async () => {
+    const { alice, bob, room } = await joinedRoom()
+    const ids: string[] = []
+    for (let i = 0; i < 15; i++) ids.push(await bob.sendText(room, `message ${i}`))
+    const filter = { room: { timeline: { limit: 5 } } }
+    const { rooms } = await alice.sync({ filter })
+    const timeline = rooms.join[room]?.timeline
+    expect(timeline?.limited).toBe(true)
+    expect(timeline?.events.map(({ event_id }) => event_id)).toEqual(ids.slice(-5))
+    const { chunk } = await alice.messages(room, { from: timeline?.prev_batch, limit: 5 })
+    expect(chunk.map(({ event_id }) => event_id)).toEqual(ids.slice(-10, -5).reverse())
+  })
+
+  it('gives events without room_id', async () => {
+    const { alice, room } = await joinedRoom()
+    const { rooms } = await alice.sync()
+    for (const { room_id } of rooms.join[room]?.timeline.events ?? [])
+      expect(room_id).toBeUndefined()
+  })
+
+  it('does not show rooms that were left, unless asked to', async () => {
+    const { alice, bob, room } = await joinedRoom()
+    await bob.leave(room)
+    await alice.sendText(room, 'after')
+    const without = await bob.sync()
+    expect(without.rooms.leave[room]).toBeUndefined()
+    expect(without.rooms.join[room]).toBeUndefined()
+    const { rooms } = await bob.sync({ filter: { room: { include_leave: true } } })
+    const events = [
+      ...(rooms.leave[room]?.state.events ?? []),
+      ...(rooms.leave[room]?.timeline.events ?? []),
+    ]
+    expect(events).toContainEqual(expect.objectContaining({ state_key: bob.userId }))
+    expect(JSON.stringify(events)).not.toContain('after')
+  })
+})
+
+describe('an incremental sync', () => {
+  it('is empty when nothing happened', async () => {
+    const { alice } = await joinedRoom()
+    const { next_batch: since } = await alice.syncUntil(
+      (answer) => Object.keys(answer.rooms.join).length === 1,
+    )
+    const answer = await alice.sync({ since })
+    expect(answer.rooms).toMatchObject({ join: {}, invite: {}, leave: {} })
+  })
+
+  it('has what happened since, once', async () => {
+    const { alice, bob, room } = await joinedRoom()
+    const { next_batch: first } = await alice.sync()
+    const id = await bob.sendText(room, 'news')
+    const answer = await alice.syncUntil(
+      inTimeline(room, ({ event_id }) => event_id === id),
+      { since: first },
+    )
+    expect(answer.rooms.join[room]?.timeline).toMatchObject({ limited: false })
+    expect(answer.rooms.join[room]?.state.events).toEqual([])
+    const { rooms } = await alice.sync({ since: answer.next_batch })
+    expect(rooms.join[room]?.timeline.events ?? []).toEqual([])
+  })
+
+  it('waits until something happens', async () => {
+    const { alice, bob, room } = await joinedRoom()
+    const { next_batch: since } = await alice.sync()
+    const startedAt = performance.now()
+    const waiting = alice.syncUntil(
+      inTimeline(room, () => true),
+      { since, timeoutMs: 20_000 },
+    )
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    await bob.sendText(room, 'wake up')
+    await waiting
+    expect(performance.now() - startedAt).toBeLessThan(10_000)
+    expect(performance.now() - startedAt).toBeGreaterThan(290)
+  })
+
+  it('returns empty when the time is over', async () => {
+    const { alice } = await joinedRoom()
+    const { next_batch: since } = await alice.sync()
+    const quiet = await alice.sync({ since })
+    const startedAt = performance.now()
+    const answer = await alice.sync({ since: quiet.next_batch, timeoutMs: 1_000 })
+    expect(performance.now() - startedAt).toBeGreaterThan(900)
+    expect(answer.rooms.join).toEqual({})
+  })
+
+  it('shows the state that changed within a gap', async () => {
+    const { alice, bob, room } = await joinedRoom()
+    const { next_batch: since } = await alice.sync()
+    await alice.setState(room, 'm.room.name', '', { name: 'changed in the gap' })
+    const ids: string[] = []
+    for (let i = 0; i < 12; i++) ids.push(await bob.sendText(room, `message ${i}`))
+    const answer = await alice.sync({ since, filter: { room: { timeline: { limit: 5 } } } })
+    const shown = answer.rooms.join[room]
+    expect(shown?.timeline.limited).toBe(true)
+    expect(shown?.timeline.events.map(({ event_id }) => event_id)).toEqual(ids.slice(-5))
+    expect(shown?.state.events).toContainEqual(
+      expect.objectContaining({ type: 'm.room.name', content: { name: 'changed in the gap' } }),
+    )
+    const { chunk } = await alice.messages(room, { from: shown?.timeline.prev_batch, limit: 20 })
+    expect(chunk.slice(0, 7).map(({ event_id }) => event_id)).toEqual(ids.slice(0, 7).reverse())
+  })
+
+  it('brings a room that was joined with its whole state', async () => {
+    const [alice, bob] = await Promise.all([register(server), register(server)])
+    const room = await alice.createRoom({ preset: 'public_chat', name: 'before bob' })
+    const { next_batch: since } = await bob.sync()
+    await bob.join(room)
+    const answer = await bob.syncUntil(inSection('join', room), { since })
+    const shown = answer.rooms.join[room]
+    const all = [...(shown?.state.events ?? []), ...(shown?.timeline.events ?? [])]
+    expect(all).toContainEqual(expect.objectContaining({ content: { name: 'before bob' } }))
+    expect(all).toContainEqual(
+      expect.objectContaining({ state_key: alice.userId, type: 'm.room.member' }),
+    )
+  })
+
+  it('shows a room that was left once', async () => {
+    const { bob, room } = await joinedRoom()
+    const { next_batch: since } = await bob.sync()
+    await bob.leave(room)
+    const answer = await bob.syncUntil(inSection('leave', room), { since })
+    const later = await bob.sync({ since: answer.next_batch })
+    expect(later.rooms.leave[room]).toBeUndefined()
+  })
+
+  it('shows why one was thrown out, and nothing after it', async () => {
+    const { alice, bob, room } = await joinedRoom()
+    const { next_batch: since } = await bob.sync()
+    await alice.sendText(room, 'still for bob')
+    await alice.kick(room, bob.userId, { reason: 'enough' })
+    await alice.sendText(room, 'not for bob')
+    const { rooms } = await bob.syncUntil(inSection('leave', room), { since })
+    const text = JSON.stringify(rooms.leave[room])
+    expect(text).toContain('still for bob')
+    expect(text).toContain('enough')
+    expect(text).not.toContain('not for bob')
+  })
+
+  it('with full_state has the whole state again, at once', async () => {
+    const { alice, room } = await joinedRoom({ name: 'full' })
+    const { next_batch: since } = await alice.sync()
+    const startedAt = performance.now()
+    const answer = await alice.sync({ since, fullState: true, timeoutMs: 10_000 })
+    expect(performance.now() - startedAt).toBeLessThan(5_000)
+    expect(answer.rooms.join[room]?.state.events).toContainEqual(
+      expect.objectContaining({ type: 'm.room.name', content: { name: 'full' } }),
+    )
+  })
+
+  it('sees a leave and a join in one answer as a join', async () => {
+    const { bob, room } = await joinedRoom()
+    const { next_batch: since } = await bob.sync()
+    await bob.leave(room)
+    await bob.join(room)
+    const answer = await bob.sync({ since })
+    expect(answer.rooms.join[room]).toBeDefined()
+    expect(answer.rooms.leave[room]).toBeUndefined()
+  })
+})
+
+describe('a filter', () => {
+  it('is stored and read by its owner', async () => {
+    const [alice, bob] = await Promise.all([register(server), register(server)])
+    const definition = { room: { timeline: { limit: 3, types: ['m.room.message'] } } }
+    const id = await alice.filter(definition)
+    expect(await alice.call('GET', path(`${v3}/user`, alice.userId, 'filter', id))).toEqual(
+      definition,
+    )
+    const other = await bob.ask('GET', path(`${v3}/user`, alice.userId, 'filter', id))
+    expect([403, 404]).toContain(other.status)
+    expect(
+      (await alice.ask('GET', path(`${v3}/user`, alice.userId, 'filter', '999999'))).status,
+    ).toBe(404)
+  })
+
+  itSynapseBreaks(
+    'M_BAD_JSON: Request contained valid JSON, but it was malformed in some way, e.g. … invalid values for keys.',
+  ).each([{ room: 'x' }, { room: { timeline: { limit: 'many' } } }])(
+    'of the wrong types is refused: %j',
+    async (definition) => {
+      const alice = await register(server)
+      const answer = await alice.ask('POST', path(`${v3}/user`, alice.userId, 'filter'), {
+        body: definition,
+      })
+      expect(answer.status).toBe(400)
+    },
+  )
+
+  it.each([
+    { room: { timeline: { senders: ['nobody'] } } },
+    { event_format: 'poem' },
+    { presence: { types: 'x' } },
+  ])('of a wrong form is refused: %j', async (definition) => {
+    const alice = await register(server)
+    const answer = await alice.ask('POST', path(`${v3}/user`, alice.userId, 'filter'), {
+      body: definition,
+    })
+    expect(answer.status).toBe(400)
+  })
+
+  it('chooses types, senders and their opposites', async () => {
+    const { alice, bob, room } = await joinedRoom()
+    await alice.sendText(room, 'from alice')
+    await bob.sendText(room, 'from bob')
+    await bob.sendEvent(room, 'org.example.other', { a: 1 })
+    const timeline = async (filter: object) => {
+      const { rooms } = await alice.sync({
+        filter: { room: { timeline: { limit: 20, ...filter } } },
+      })
+      return rooms.join[room]?.timeline.events.map(({ type, sender }) => `${type} ${sender}`) ?? []
+    }
+    expect(await timeline({ types: ['m.room.message'], senders: [bob.userId] })).toEqual([
+      `m.room.message ${bob.userId}`,
+    ])
+    expect(await timeline({ types: ['org.example.*'] })).toEqual([
+      `org.example.other ${bob.userId}`,
+    ])
+    expect(await timeline({ not_types: ['m.room.*'] })).toEqual([`org.example.other ${bob.userId}`])
+    expect(await timeline({ types: ['m.room.message'], not_senders: [bob.userId] })).toEqual([
+      `m.room.message ${alice.userId}`,
+    ])
+  })
+
+  it('chooses rooms', async () => {
+    const { alice, room } = await joinedRoom()
+    const other = await alice.createRoom()
+    const joined = async (filter: object) =>
+      Object.keys((await alice.sync({ filter: { room: filter } })).rooms.join)
+    expect(await joined({ rooms: [room] })).toEqual([room])
+    expect(await joined({ not_rooms: [room] })).toEqual([other])
+  })
+
+  it('by its stored id works as by its text', async () => {
+    const { alice, bob, room } = await joinedRoom()
+    const filter = await alice.filter({ room: { timeline: { types: ['m.room.message'] } } })
+    const id = await bob.sendText(room, 'x')
+    const { rooms } = await alice.syncUntil(
+      inTimeline(room, ({ event_id }) => event_id === id),
+      { filter },
+    )
+    expect(rooms.join[room]?.timeline.events.map(({ type }) => type)).toEqual(['m.room.message'])
+  })
+
+  it('may ask for the format that servers use', async () => {
+    const { alice, room } = await joinedRoom({ room_version: '11' })
+    const { rooms } = await alice.sync({ filter: { event_format: 'federation' } })
+    expect(rooms.join[room]?.timeline.events[0]).toMatchObject({
+      auth_events: expect.any(Array),
+      prev_events: expect.any(Array),
+      hashes: expect.any(Object),
+    })
+  })
+})
+
+describe('lazy loading of members', () => {
+  it('gives only those who speak, and each once', async () => {
+    const { alice, bob, room } = await joinedRoom({ name: 'without heroes' })
+    const carol = await register(server)
+    await carol.join(room)
+    for (let i = 0; i < 6; i++) await bob.sendText(room, `${i}`)
+    const filter = { room: { state: { lazy_load_members: true }, timeline: { limit: 3 } } }
+    const first = await alice.sync({ filter })
+    const members = (answer: typeof first) =>
+      (answer.rooms.join[room]?.state.events ?? [])
+        .filter(({ type }) => type === 'm.room.member')
+        .map(({ state_key }) => state_key)
+        .sort()
+    expect(members(first)).toContain(bob.userId)
+    expect(members(first)).not.toContain(carol.userId)
+    const { next_batch: since } = first
+    await bob.sendText(room, 'again')
+    await carol.sendText(room, 'me too')
+    const second = await alice.syncUntil(
+      inTimeline(room, ({ sender }) => sender === carol.userId),
+      { since, filter },
+    )
+    expect(members(second)).toEqual([carol.userId])
+    expect(first.rooms.join[room]?.summary).toMatchObject({ 'm.joined_member_count': 3 })
+  })
+
+  it('names heroes in a room without a name', async () => {
+    const { alice, bob, room } = await joinedRoom()
+    const filter = { room: { state: { lazy_load_members: true } } }
+    const { rooms } = await alice.sync({ filter })
+    expect(rooms.join[room]?.summary).toMatchObject({
+      'm.heroes': [bob.userId],
+      'm.joined_member_count': 2,
+      'm.invited_member_count': 0,
+    })
+  })
+})
+
+describe('who may see what', () => {
+  it.each([
+    ['shared', true, true],
+    ['invited', false, true],
+    ['joined', false, false],
+  ])('of the time before, with history %s', async (visibility, beforeInvite, beforeJoin) => {
+    const [alice, bob] = await Promise.all([register(server), register(server)])
+    const room = await alice.createRoom({
+      preset: 'private_chat',
+      initial_state: [
+        { type: 'm.room.history_visibility', content: { history_visibility: visibility } },
+      ],
+    })
+    const early = await alice.sendText(room, 'before the invite')
+    await alice.invite(room, bob.userId)
+    const middle = await alice.sendText(room, 'before the join')
+    await bob.join(room)
+    const late = await alice.sendText(room, 'after the join')
+    const { chunk } = await bob.messages(room, { limit: 50 })
+    const seen = chunk.map(({ event_id }) => event_id)
+    expect(seen.includes(early)).toBe(beforeInvite)
+    expect(seen.includes(middle)).toBe(beforeJoin)
+    expect(seen.includes(late)).toBe(true)
+    const { rooms } = await bob.sync({ filter: { room: { timeline: { limit: 50 } } } })
+    const timeline = rooms.join[room]?.timeline.events.map(({ event_id }) => event_id) ?? []
+    expect(timeline.includes(early)).toBe(beforeInvite)
+    expect(timeline.includes(middle)).toBe(beforeJoin)
+    const answer = await bob.ask('GET', bob.room(room, 'event', early))
+    expect(answer.status).toBe(beforeInvite ? 200 : 404)
+  })
+
+  it('is anybody, where the world may read', async () => {
+    const alice = await register(server)
+    const room = await alice.createRoom({
+      initial_state: [
+        { type: 'm.room.history_visibility', content: { history_visibility: 'world_readable' } },
+      ],
+    })
+    const id = await alice.sendText(room, 'for all')
+    const stranger = await register(server)
+    expect((await stranger.event(room, id)).content['body']).toBe('for all')
+    const { chunk } = await stranger.messages(room)
+    expect(chunk.map(({ event_id }) => event_id)).toContain(id)
+  })
+
+  it('leaves out the ignored', async () => {
+    const { alice, bob, room } = await joinedRoom()
+    await alice.call('PUT', alice.dataPath('m.ignored_user_list'), {
+      body: { ignored_users: { [bob.userId]: {} } },
+    })
+    const { next_batch: since } = await alice.sync()
+    await bob.sendText(room, 'nobody hears me')
+    const mark = await alice.sendText(room, 'mark')
+    const answer = await alice.syncUntil(
+      inTimeline(room, ({ event_id }) => event_id === mark),
+      { since },
+    )
+    expect(JSON.stringify(answer)).not.toContain('nobody hears me')
+    const other = await alice.createRoom()
+    await alice.leave(other)
+    const theirs = await bob.createRoom({ invite: [alice.userId] })
+    const later = await alice.sync({ since: answer.next_batch })
+    expect(later.rooms.invite[theirs]).toBeUndefined()
+  })
+
+  it('is the same on every device of the user', async () => {
+    const { alice, bob, room } = await joinedRoom()
+    const phone = await login(server, alice.userId)
+    const id = await bob.sendText(room, 'to all devices')
+    for (const device of [alice, phone]) {
+      await device.syncUntil(inTimeline(room, ({ event_id }) => event_id === id))
+    }
+  })
+})
