@@ -9,7 +9,7 @@ import { isServerName } from '../spec/ids.ts'
  */
 export const settingsSchema = z.strictObject({
   // The instance
-  serverName: z.string().refine(isServerName).default('localhost:8448').meta({
+  serverName: z.string().refine(isServerName).prefault('localhost:8448').meta({
     allowed: 'a host name with an optional port, such as example.org',
     description:
       'The name in user ids and room ids. It can never be changed after the first start.',
