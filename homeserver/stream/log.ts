@@ -84,7 +84,11 @@ export type Verdict =
 
 /** The log writer of this process. */
 export interface LogWriter {
-  /** Resolves when the write is durable (or refused) and this process's tailers have seen it. Never rejects but when stopped. */
+  /**
+   * Resolves when the write is durable (or refused) and this process's tailers have seen it and everything of this
+   * process before it. Never rejects but when stopped. After a refusal in a room, all writes under that room's fence
+   * that were handed over before the refusal's verdict arrived are 'chained'; those after it stand for themselves.
+   */
   write(write: LogWrite): Promise<Verdict>
 }
 

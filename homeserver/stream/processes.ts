@@ -20,7 +20,7 @@ export interface RunningProcesses extends Processes, AsyncDisposable {
   /** Takes the lease; rejects when the database does not answer. */
   start(): Promise<void>
   /** The other live processes. */
-  others(): readonly ProcessRow[]
+  others(): readonly Pick<ProcessRow, 'id' | 'address'>[]
   /** Called when a process came or went, and after this one had lost its lease (it was paused or cut off). */
   onChange(listener: () => void): Disposable
 }
@@ -37,12 +37,13 @@ interface Needs {
 
 export function createProcesses({ db, clock, log, self, address }: Needs): RunningProcesses {
   const listeners = new Set<() => void>()
-  let live: readonly ProcessRow[] = [{ id: self, address }]
+  let live: readonly ProcessRow[] = [{ id: self, address, lease_ms: 0 }]
   let others: readonly ProcessRow[] = []
   let renewedAt = 0
   let renewing: Promise<void> | undefined
   let ticker: Disposable | undefined
   let stopped = false
+  let expiry = new AbortController()
 
   async function renew(): Promise<void> {
     const askedAt = clock.now()
@@ -54,9 +55,19 @@ export function createProcesses({ db, clock, log, self, address }: Needs): Runni
     const changed = sorted.map(({ id }) => id).join() !== live.map(({ id }) => id).join()
     live = sorted
     others = sorted.filter(({ id }) => id !== self)
+    lookWhenLeaseEnds()
     if (lapsed) log.warn({ self }, 'lease had run out')
     if (changed) log.info({ live: live.length, others: others.length }, 'live processes changed')
     if (changed || lapsed) for (const listener of [...listeners]) listener()
+  }
+
+  /** The keys of a process that died are taken over at the end of its lease and not a second later. */
+  function lookWhenLeaseEnds(): void {
+    expiry.abort()
+    expiry = new AbortController()
+    const soonest = Math.min(...others.map(({ lease_ms }) => lease_ms))
+    if (soonest > leaseLimits.renewMs) return
+    clock.sleep(soonest + 10, expiry.signal).then(tick, () => {})
   }
 
   function tick(): void {
@@ -88,6 +99,7 @@ export function createProcesses({ db, clock, log, self, address }: Needs): Runni
     },
     async [Symbol.asyncDispose]() {
       stopped = true
+      expiry.abort()
       ticker?.[Symbol.dispose]()
       await renewing
       await removeProcess(db, self).catch((error: unknown) => {

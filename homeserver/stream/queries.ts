@@ -109,6 +109,8 @@ export async function findOnce(db: Db, scope: string, key: string): Promise<stri
 export interface ProcessRow {
   readonly id: string
   readonly address: string
+  /** How long its lease lasts from now, in ms. */
+  readonly lease_ms: number
 }
 
 /** Renews (or takes) this process's lease and answers all live processes, this one among them. */
@@ -123,10 +125,13 @@ export async function renewLease(
        insert into processes (id, address, lease_until)
        values ($1, $2, clock_timestamp() + $3 * interval '1 millisecond')
        on conflict (id) do update set address = excluded.address, lease_until = excluded.lease_until
-       returning id, address)
-     select id, address from mine
-     union all
-     select id, address from processes where id <> $1 and lease_until > clock_timestamp()`,
+       returning id, address, lease_until),
+     live as (
+       select id, address, lease_until from mine
+       union all
+       select id, address, lease_until from processes
+        where id <> $1 and lease_until > clock_timestamp())
+     select id, address, (extract(epoch from lease_until - clock_timestamp()) * 1000)::int as lease_ms from live`,
     [id, address, leaseMs],
   )
 }

@@ -50,7 +50,8 @@ const kindOf: ReadonlyMap<number, string> = new Map(
   Object.entries(logKinds).map(([name, number]) => [number, name]),
 )
 
-function isKind(name: string | undefined): name is LogKind {
+/** Is this the name of a kind? */
+export function isKind(name: string | undefined): name is LogKind {
   return name !== undefined && Object.hasOwn(logKinds, name)
 }
 

@@ -25,9 +25,9 @@ export const tailLimits = {
 
 /** A batch of this process's own writer that is durable. */
 export interface OwnBatch {
-  /** The last position handed out before it: everything at or below is final. */
+  /** The last position handed out before it: everything at or below is final. 0 for a batch without rows. */
   readonly before: Position
-  /** Its rows, in order; at least one. */
+  /** Its rows, in order. */
   readonly rows: readonly LogRow[]
 }
 

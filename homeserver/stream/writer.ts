@@ -3,15 +3,8 @@ import { DatabaseError } from '../database/database-error.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Logger } from '../platform/log.ts'
 import type { Random } from '../platform/random.ts'
-import {
-  BatchAnswer,
-  type BatchOutcome,
-  type EncodedWrite,
-  encodeBatch,
-  encodeWrite,
-  readAnswer,
-} from './batch.ts'
-import type { LogWrite, LogWriter, Position, Processes, Verdict } from './log.ts'
+import { BatchAnswer, type EncodedWrite, encodeBatch, encodeWrite, readAnswer } from './batch.ts'
+import type { LogRow, LogWrite, LogWriter, Position, Processes, Verdict } from './log.ts'
 import { type BatchTexts, commitBatch, releaseStalledLock } from './queries.ts'
 import { type Pending, WriteQueue } from './queue.ts'
 import type { RunningTail } from './tail.ts'
@@ -76,6 +69,8 @@ export function createLogWriter(needs: Needs): LogWriter & AsyncDisposable {
   /** When the batch in flight was sent first; 0 when there is none. */
   let sentAt = 0
   let running: Promise<void> | undefined
+  /** Rooms with a refusal that its caller does not know of yet, and what was written there since. */
+  const breaking = new Map<string, Pending[]>()
 
   function write(one: LogWrite): Promise<Verdict> {
     if (closing) return Promise.reject(new Error('the log writer has stopped'))
@@ -86,7 +81,13 @@ export function createLogWriter(needs: Needs): LogWriter & AsyncDisposable {
       queue.sizeBytes + encoded.sizeBytes > logWriterLimits.queuedBytes
     if (full || isUnknownForLong()) return Promise.resolve(refused('overloaded'))
     return new Promise((resolve, reject) => {
-      queue.push({ encoded, room: one.fence?.room, resolve, reject })
+      const pending = { encoded, room: one.fence?.room, resolve, reject }
+      const chained = breaking.get(one.fence?.room ?? '')
+      if (chained !== undefined) {
+        chained.push(pending)
+        return
+      }
+      queue.push(pending)
       running ??= run()
     })
   }
@@ -107,25 +108,31 @@ export function createLogWriter(needs: Needs): LogWriter & AsyncDisposable {
 
   /** Commits writes of one flight; `broken` holds the rooms in which something of this flight was refused. */
   async function commit(flight: readonly Pending[], broken: Set<string>): Promise<void> {
-    const writes = flight.filter(({ room, resolve }) => {
-      const chained = room !== undefined && broken.has(room)
-      if (chained) resolve({ kind: 'chained' })
-      return !chained
-    })
+    const isChained = ({ room }: Pending) => room !== undefined && broken.has(room)
+    const writes = flight.filter((pending) => !isChained(pending))
+    const chained = flight.filter(isChained)
+    if (chained.length > 0) settle(chained, chained.map(chainedVerdict), [], broken)
     if (writes.length === 0) return
     tail.sending()
     let answer: BatchAnswer | DatabaseError | undefined
     try {
       answer = await send(writes.map(({ encoded }) => encoded))
       if (answer === undefined) return rejectAll(writes)
-      if (!(answer instanceof DatabaseError)) return settle(writes, answer, broken)
+      if (!(answer instanceof DatabaseError)) {
+        const outcome = readAnswer(
+          writes.map(({ encoded }) => encoded),
+          answer,
+        )
+        settle(writes, outcome.verdicts, outcome.rows, broken, answer.before)
+        return
+      }
     } finally {
       tail.settled()
     }
-    const [only] = writes
-    if (writes.length === 1 && only !== undefined) {
-      log.error({ error: answer, room: only.room }, 'write was refused by the database')
-      return settleBad([[only, refused(answer.message)]], broken)
+    if (writes.length === 1) {
+      log.error({ error: answer, room: writes[0]?.room }, 'write was refused by the database')
+      settle(writes, [refused(answer.message)], [], broken)
+      return
     }
     const half = Math.ceil(writes.length / 2)
     await commit(writes.slice(0, half), broken)
@@ -180,33 +187,51 @@ export function createLogWriter(needs: Needs): LogWriter & AsyncDisposable {
     }
   }
 
-  function settle(writes: readonly Pending[], answer: BatchAnswer, broken: Set<string>): void {
-    const encoded = writes.map((pending) => pending.encoded)
-    const { verdicts, rows } = readAnswer(encoded, answer)
-    if (answer.bad.length > 0) settleBad(badOnes(writes, verdicts), broken)
-    const last = rows.at(-1)?.position
-    if (last === undefined || answer.before === undefined) {
-      resolveDone(writes, verdicts)
-      return
-    }
-    tail.deliver({ before: answer.before, rows }, () => {
-      if (processes.alone || acks === undefined) resolveDone(writes, verdicts)
-      // Never rejects.
-      else void acks.seenByOthers(last).then(() => resolveDone(writes, verdicts))
+  /**
+   * Hands the rows to the tail, and the verdicts to the callers when the tail has passed them: whoever rebuilds after a
+   * refusal finds everything that is stored. What is written to a room between its refusal and that moment is chained.
+   */
+  function settle(
+    writes: readonly Pending[],
+    verdicts: readonly Verdict[],
+    rows: readonly LogRow[],
+    broken: Set<string>,
+    before: Position = 0,
+  ): void {
+    const bad: [Pending, Verdict][] = []
+    const done: [Pending, Verdict][] = []
+    writes.forEach((pending, w) => {
+      const verdict = verdicts[w] ?? chainedVerdict()
+      if (verdict.kind === 'done') done.push([pending, verdict])
+      else bad.push([pending, verdict])
     })
-    if (!processes.alone && wake !== undefined && !wake.inCommit) wake.publish(last)
+    const tellBad = bad.length === 0 ? () => {} : breakRooms(bad, broken)
+    const last = rows.at(-1)?.position
+    tail.deliver({ before, rows }, () => {
+      // Refusals first: whoever is resumed by a done write must not find a room that is about to break.
+      tellBad()
+      if (last === undefined || processes.alone || acks === undefined) tell(done)
+      // Never rejects.
+      else void acks.seenByOthers(last).then(() => tell(done))
+    })
+    if (last !== undefined && !processes.alone && wake?.inCommit === false) wake.publish(last)
   }
 
-  /**
-   * Verdicts of refusals come before all others: whoever is resumed by a done write must already find what was chained
-   * on a refused one gone from its room.
-   */
-  function settleBad(bad: readonly (readonly [Pending, Verdict])[], broken: Set<string>): void {
-    for (const [{ room, resolve }, verdict] of bad) {
-      resolve(verdict)
-      if (room !== undefined) broken.add(room)
+  /** Takes what hangs on refused writes out of the queue; the answer tells all their callers. */
+  function breakRooms(bad: [Pending, Verdict][], broken: Set<string>): () => void {
+    const rooms = new Set(bad.flatMap(([{ room }]) => room ?? []))
+    for (const room of rooms) {
+      broken.add(room)
+      if (!breaking.has(room)) breaking.set(room, [])
     }
-    for (const { resolve } of queue.takeChained(broken)) resolve({ kind: 'chained' })
+    for (const pending of queue.takeChained(rooms)) breaking.get(pending.room ?? '')?.push(pending)
+    return () => {
+      tell(bad)
+      for (const room of rooms) {
+        for (const { resolve } of breaking.get(room) ?? []) resolve(chainedVerdict())
+        breaking.delete(room)
+      }
+    }
   }
 
   function refuseQueued(): void {
@@ -245,21 +270,12 @@ function longer(waitMs: number): number {
   return Math.min(waitMs * 2, logWriterLimits.retryMaxMs)
 }
 
-function badOnes(
-  writes: readonly Pending[],
-  verdicts: BatchOutcome['verdicts'],
-): (readonly [Pending, Verdict])[] {
-  return writes.flatMap((pending, w) => {
-    const verdict = verdicts[w]
-    return verdict === undefined || verdict.kind === 'done' ? [] : [[pending, verdict] as const]
-  })
+function chainedVerdict(): Verdict {
+  return { kind: 'chained' }
 }
 
-function resolveDone(writes: readonly Pending[], verdicts: BatchOutcome['verdicts']): void {
-  writes.forEach(({ resolve }, w) => {
-    const verdict = verdicts[w]
-    if (verdict?.kind === 'done') resolve(verdict)
-  })
+function tell(verdicts: readonly (readonly [Pending, Verdict])[]): void {
+  for (const [{ resolve }, verdict] of verdicts) resolve(verdict)
 }
 
 function rejectAll(writes: readonly Pending[]): void {
