@@ -4,6 +4,7 @@ import { defineConfig } from 'vitest/config'
 // biome-ignore lint/style/noDefaultExport: vitest reads the default export.
 export default defineConfig({
   root: import.meta.dirname,
+  cacheDir: '../node_modules/.vite',
   test: {
     name: 'conformance',
     include: ['client/**/*.test.ts', 'federation/**/*.test.ts', 'two-servers/**/*.test.ts'],
