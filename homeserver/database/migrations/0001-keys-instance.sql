@@ -1,4 +1,4 @@
--- owner: platform
+-- owner: keys
 
 -- What belongs to the instance and not to a machine: its name, its signing key, its secrets. A value is written once
 -- (`on conflict do nothing`) and never updated, so that every process agrees; `kept_in` says where a secret lies that
