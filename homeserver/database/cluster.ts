@@ -24,7 +24,7 @@ import {
   postgresUser,
   reachable,
 } from './postgres-binaries.ts'
-import { isPostgresOf } from './postmaster.ts'
+import { isPostgresOf, lockedBy } from './postmaster.ts'
 
 /** Where one embedded Postgres keeps its things. */
 export interface Cluster {
@@ -249,8 +249,7 @@ function removeStaleLocks(cluster: Cluster): void {
     join(cluster.directory, 'postmaster.pid'),
     join(cluster.socketDirectory, '.s.PGSQL.5432.lock'),
   ]) {
-    if (!existsSync(path)) continue
-    const pid = Number(readFileSync(path, 'utf8').split('\n')[0])
-    if (!isPostgresOf(pid, cluster.directory)) rmSync(path, { force: true })
+    const pid = lockedBy(path)
+    if (pid !== undefined && !isPostgresOf(pid, cluster.directory)) rmSync(path, { force: true })
   }
 }

@@ -4,10 +4,18 @@ import { join } from 'node:path'
 
 /** The process id of the server that runs on `directory`, ours or one that an earlier process left behind. */
 export function findPostmaster(directory: string): number | undefined {
-  const path = join(directory, 'postmaster.pid')
-  if (!existsSync(path)) return undefined
-  const pid = Number(readFileSync(path, 'utf8').split('\n')[0])
-  return isPostgresOf(pid, directory) ? pid : undefined
+  const pid = lockedBy(join(directory, 'postmaster.pid'))
+  return pid !== undefined && isPostgresOf(pid, directory) ? pid : undefined
+}
+
+/** The process id in the first line of a lock file; undefined when there is no such file. */
+export function lockedBy(path: string): number | undefined {
+  try {
+    return Number(readFileSync(path, 'utf8').split('\n')[0])
+  } catch {
+    // Looking first would not help: a stopping server removes it at any moment.
+    return undefined
+  }
 }
 
 /** True when `pid` lives and was started on `directory`. A number in a lock file may have passed to another program. */
