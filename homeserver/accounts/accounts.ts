@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto'
 import { MatrixError, notFound } from '../../spec/errors.ts'
 import {
+  type DeviceId,
   isStrictLocalpart,
   isUserId,
   makeUserId,
@@ -82,11 +83,10 @@ export interface AccountsNeeds {
   readonly passwordLengthMin?: number
   /** Id of the application service whose exclusive namespace covers the user. */
   readonly exclusiveOwner?: (user: UserId) => string | undefined
-  /** Log entries that tell others that all devices of a user are gone. */
-  readonly announceDevices: (
-    user: UserId,
-    devices: readonly string[],
-  ) => Promise<readonly LogEntry[]>
+  /** Log entries that tell others of devices that are gone. */
+  readonly deviceLists: {
+    deleted(user: UserId, devices: readonly DeviceId[]): Promise<readonly LogEntry[]>
+  }
   /** Leaves every room and rejects every invite; called once the account is closed. */
   readonly leaveRooms: (user: UserId) => Promise<void>
 }
@@ -183,7 +183,7 @@ export function createAccounts(needs: AccountsNeeds): Accounts {
       const all = [{ user_id: user }]
       const tables = { session_end: all, device_keys_drop: all, pusher_drop: all, backup_drop: all }
       const row = { deactivated_at: clock.now(), erased: erase }
-      await change(user, row, tables, await needs.announceDevices(user, devices))
+      await change(user, row, tables, await needs.deviceLists.deleted(user, devices))
       await needs.leaveRooms(user)
       if (erase) await queries.deleteProfile(db, user)
     },

@@ -71,11 +71,11 @@ export interface SessionsNeeds {
   readonly tail: Pick<Tail, 'subscribe'>
   readonly clock: Clock
   readonly random: Random
-  /** Log entries that tell others that devices of a user changed or are gone. */
-  readonly announceDevices: (
-    user: UserId,
-    devices: readonly string[],
-  ) => Promise<readonly LogEntry[]>
+  /** Log entries that tell others of devices that are gone or have another name. */
+  readonly deviceLists: {
+    deleted(user: UserId, devices: readonly DeviceId[]): Promise<readonly LogEntry[]>
+    renamed(user: UserId, device: DeviceId): Promise<readonly LogEntry[]>
+  }
   /** How long an access token lives that can be refreshed. */
   readonly refreshableTokenMs?: number
 }
@@ -144,7 +144,7 @@ export function createSessions(needs: SessionsNeeds): Sessions {
     if (devices.length === 0) return
     const rows = devices.map((device) => ({ user_id: user, device_id: device }))
     const tables = { session_end: rows, device_keys_drop: rows, pusher_drop: rows }
-    await write(user, tables, await needs.announceDevices(user, devices))
+    await write(user, tables, await needs.deviceLists.deleted(user, devices))
   }
 
   async function deviceIds(user: UserId): Promise<DeviceId[]> {
@@ -216,7 +216,7 @@ export function createSessions(needs: SessionsNeeds): Sessions {
       if (displayName === undefined) return
       requireStorable('display_name', displayName, displayNameBytesMax)
       await queries.renameDevice(db, user, id, displayName)
-      const entries = await needs.announceDevices(user, [id])
+      const entries = await needs.deviceLists.renamed(user, id)
       if (entries.length > 0) await writeDone(log, { entries })
     },
     async deleteDevices(user, devices) {

@@ -7,6 +7,8 @@ export interface TailedCache<V> {
   get(key: string): Promise<V>
   /** The value if it is here. */
   peek(key: string): V | undefined
+  /** Forgets a value without groups: this process has changed what no log row tells of. */
+  drop(key: string): void
 }
 
 interface Needs<V extends object> {
@@ -88,6 +90,7 @@ export function createTailedCache<V extends object>(needs: Needs<V>): TailedCach
       return loaded(key, load)
     },
     peek: (key) => values.get(key),
+    drop: invalidate,
   }
 }
 

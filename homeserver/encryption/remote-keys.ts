@@ -1,0 +1,132 @@
+import {
+  type DeviceId,
+  isDeviceId,
+  isUserId,
+  type ServerName,
+  serverOfUser,
+  type UserId,
+} from '../../spec/ids.ts'
+import { isObject, type Json, type JsonObject, objectAt } from '../../spec/json.ts'
+import type { Database } from '../database/database.ts'
+import { storedObject } from '../database/stored-text.ts'
+import type { Remote } from '../ports.ts'
+import type { Memberships } from '../rooms/rooms.ts'
+import * as queries from './queries.ts'
+import type { UserKeys } from './signed-keys.ts'
+
+const devicesPerUserMax = 10_000
+const keysBytesMax = 65_536
+
+/**
+ * Keys of other servers' users. They are kept while somebody here shares a room with the user, because only then
+ * does the user's server tell us of changes; any such change makes what is kept stale.
+ */
+export function createRemoteKeys(needs: {
+  db: Database
+  memberships: Pick<Memberships, 'sharingWith'>
+  remote: Pick<Remote, 'queryKeys'>
+  serverName: ServerName
+}) {
+  const { db, memberships, remote, serverName } = needs
+
+  async function isTracked(user: UserId): Promise<boolean> {
+    for (const other of await memberships.sharingWith(user)) {
+      if (serverOfUser(other) === serverName) return true
+    }
+    return false
+  }
+
+  async function kept(users: readonly UserId[]): Promise<Map<UserId, UserKeys>> {
+    if (users.length === 0) return new Map()
+    const devices = await queries.remoteDevicesOf(db, users)
+    const signing = await queries.crossSigningKeysOf(db, users)
+    return new Map(
+      users.map((user) => {
+        const own = devices.filter((row) => row.user_id === user)
+        const usage = (name: string) =>
+          signing.find((row) => row.user_id === user && row.usage === name)?.key
+        return [
+          user,
+          keysOfParts(
+            own.map((row) => [row.device_id, storedObject(row.keys)]),
+            usage('master'),
+            usage('self_signing'),
+          ),
+        ]
+      }),
+    )
+  }
+
+  /** All devices of these users of one server. Rejects when the server had to be asked and did not answer. */
+  async function keysOf(
+    server: ServerName,
+    users: readonly UserId[],
+  ): Promise<Map<UserId, UserKeys>> {
+    const tracked: UserId[] = []
+    for (const user of users) if (await isTracked(user)) tracked.push(user)
+    const lists = tracked.length === 0 ? [] : await queries.remoteLists(db, tracked)
+    const fresh = lists.filter((list) => list.fresh).map((list) => list.user_id)
+    const known = await kept(fresh)
+    const asked = users.filter((user) => !known.has(user))
+    if (asked.length === 0) return known
+    const answer = await remote.queryKeys(
+      server,
+      Object.fromEntries(asked.map((user) => [user, []])),
+    )
+    for (const user of asked) {
+      const keys = keysIn(answer, user)
+      known.set(user, keys)
+      const list = lists.find((one) => one.user_id === user)
+      if (list) await keep(user, list.version, keys)
+    }
+    return known
+  }
+
+  async function keep(user: UserId, version: number, keys: UserKeys): Promise<void> {
+    const devices = Object.entries(keys.devices).map(([device, of]) => ({
+      device,
+      keys: JSON.stringify(of),
+    }))
+    const signing = [
+      ...(keys.master ? [{ usage: 'master', key: JSON.stringify(keys.master) }] : []),
+      ...(keys.selfSigning
+        ? [{ usage: 'self_signing', key: JSON.stringify(keys.selfSigning) }]
+        : []),
+    ]
+    await queries.keepRemoteKeys(db, { user, version }, devices, signing)
+  }
+
+  return { keysOf }
+}
+
+function keysOfParts(
+  devices: readonly (readonly [DeviceId, JsonObject])[],
+  master: string | undefined,
+  selfSigning: string | undefined,
+): UserKeys {
+  return {
+    devices: Object.fromEntries(devices),
+    ...(master === undefined ? {} : { master: storedObject(master) }),
+    ...(selfSigning === undefined ? {} : { selfSigning: storedObject(selfSigning) }),
+  }
+}
+
+/** What an answer says about a user; parts that claim to be another's are left out. */
+function keysIn(answer: JsonObject, user: UserId): UserKeys {
+  const given = objectAt(objectAt(answer, 'device_keys') ?? {}, user) ?? {}
+  const devices = Object.entries(given)
+    .slice(0, devicesPerUserMax)
+    .filter(([id, keys]) => isDeviceId(id) && isOf(keys, user) && keys['device_id'] === id)
+  const master = objectAt(objectAt(answer, 'master_keys') ?? {}, user)
+  const selfSigning = objectAt(objectAt(answer, 'self_signing_keys') ?? {}, user)
+  return {
+    devices: Object.fromEntries(devices),
+    ...(isOf(master, user) ? { master } : {}),
+    ...(isOf(selfSigning, user) ? { selfSigning } : {}),
+  }
+}
+
+function isOf(keys: Json | undefined, user: UserId): keys is JsonObject {
+  if (!isObject(keys) || !isUserId(keys['user_id'])) return false
+  return keys['user_id'] === user && JSON.stringify(keys).length <= keysBytesMax
+}
