@@ -93,6 +93,17 @@ describe('strict local parts', () => {
   })
 })
 
+describe('compliant user ids', () => {
+  it('have a local part of visible ASCII that is not empty', () => {
+    for (const id of ['@alice:a', '@UPPER!~:a']) {
+      expect(ids.isCompliantUserId(ids.parseUserId(id))).toBe(true)
+    }
+    for (const id of ['@:a', '@a b:a', '@é:a', '@a\u007f:a']) {
+      expect(ids.isCompliantUserId(ids.parseUserId(id))).toBe(false)
+    }
+  })
+})
+
 describe('device ids', () => {
   it('are any text of 1 to 255 bytes', () => {
     expect(ids.isDeviceId('ABCDEF')).toBe(true)

@@ -65,6 +65,14 @@ export function isStrictLocalpart(localpart: string): boolean {
   return /^[a-z0-9._=/+-]+$/.test(localpart)
 }
 
+/**
+ * Has a received user id a local part of visible ASCII. One that has not is accepted in events only, and
+ * not shown to clients outside of them. {@link https://spec.matrix.org/v1.19/appendices/#historical-user-ids}
+ */
+export function isCompliantUserId(user: UserId): boolean {
+  return /^@[!-9;-~]+:/.test(user)
+}
+
 /** @throws MatrixError M_INVALID_PARAM */
 export function parseServerName(input: unknown): ServerName {
   if (isServerName(input)) return input

@@ -14,7 +14,7 @@ import {
   serverOfEventId,
   serverOfUser,
 } from '../ids.ts'
-import { isObject, type JsonObject, objectAt, stringAt } from '../json.ts'
+import { isObject, type Json, type JsonObject, objectAt, stringAt } from '../json.ts'
 import { type EventFields, readEventId, readFields } from './event-fields.ts'
 import { hashedText, membersOf, setMember, signedText, wholeText } from './event-text.ts'
 import { redactEvent } from './redact.ts'
@@ -83,17 +83,16 @@ export function finishPdu(
   key: SigningKey,
 ): Pdu {
   const fields = readFields(draft, rules)
-  const blank = { ...draft, hashes: {}, signatures: {} }
-  const members = membersOf(blank, rules)
-  const hashes = { sha256: sha256Text(hashedText(members), 'base64') }
-  setMember(members, 'hashes', hashes, rules)
-  const signed = signedText(members, blank, rules)
-  const signatures = { [server]: { [key.keyId]: key.sign(signed) } }
-  setMember(members, 'signatures', signatures, rules)
+  const json: Record<string, Json> = { ...draft, hashes: {}, signatures: {} }
+  const members = membersOf(json, rules)
+  json['hashes'] = { sha256: sha256Text(hashedText(members), 'base64') }
+  setMember(members, 'hashes', json['hashes'], rules)
+  const signed = signedText(members, json, rules)
+  json['signatures'] = { [server]: { [key.keyId]: key.sign(signed) } }
+  setMember(members, 'signatures', json['signatures'], rules)
   const text = wholeText(members)
   checkSize(text)
-  const eventId = idOf(draft, signed, rules)
-  return assemble(eventId, fields, { ...blank, hashes, signatures }, text, rules)
+  return assemble(idOf(json, signed, rules), fields, json, text, rules)
 }
 
 /**
@@ -188,11 +187,29 @@ function assemble(
   if (rules.createHashRoomId && fields.authEvents.includes(createIdOfRoom(roomId))) {
     throw badJson('auth_events', 'must not hold the create event')
   }
-  const { unsigned } = json
-  if (unsigned === undefined) return { ...fields, eventId, roomId, json, text }
-  const { unsigned: _dropped, ...signed } = json
-  const pdu = { ...fields, eventId, roomId, json: signed, text }
-  return isObject(unsigned) ? { ...pdu, unsigned } : pdu
+  // one literal: spreading the fields costs more than reading them
+  const pdu: { -readonly [K in keyof Pdu]: Pdu[K] } = {
+    eventId,
+    roomId,
+    sender: fields.sender,
+    type: fields.type,
+    content: fields.content,
+    depth: fields.depth,
+    originServerTs: fields.originServerTs,
+    prevEvents: fields.prevEvents,
+    authEvents: fields.authEvents,
+    json,
+    text,
+  }
+  if (fields.stateKey !== undefined) pdu.stateKey = fields.stateKey
+  if (fields.redacts !== undefined) pdu.redacts = fields.redacts
+  return json['unsigned'] === undefined ? pdu : withoutUnsigned(pdu)
+}
+
+/** Moves `unsigned` from the JSON to the side; what is not an object is dropped. */
+function withoutUnsigned(pdu: Pdu): Pdu {
+  const { unsigned, ...json } = pdu.json
+  return isObject(unsigned) ? { ...pdu, json, unsigned } : { ...pdu, json }
 }
 
 function checkSize(text: string): void {
