@@ -14,6 +14,7 @@ import {
 } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
 import { authEventKeys } from '../../spec/room/auth-events.ts'
+import { authorize } from '../../spec/room/authorize.ts'
 import { finishPdu } from '../../spec/room/event-format.ts'
 import { type RoomVersionRules, rulesOf } from '../../spec/room/version.ts'
 
@@ -41,7 +42,11 @@ export interface Draft {
 export interface Branch {
   readonly state: ReadonlyMap<StateKey, EventId>
   send(draft: Draft): Pdu
+  /** Sends the event if the branch's own state allows it. */
+  offer(draft: Draft): Pdu | undefined
   fork(): Branch
+  /** Replaces the state, as a merge with another branch does. */
+  adopt(state: ReadonlyMap<StateKey, EventId>): void
   /** The event that holds a key, as `authorize` asks for it. */
   read(type: string, stateKey: string): Pdu | undefined
 }
@@ -163,22 +168,30 @@ function branchFrom(ground: Ground, start: ReadonlyMap<StateKey, EventId>, tip: 
   const { maker, events, create } = ground
   const state = new Map(start)
   let last = tip
+  const read = (type: string, stateKey: string) => {
+    if (type === 'm.room.create') return create
+    const id = state.get(stateKeyOf(type, stateKey))
+    return id === undefined ? undefined : events.get(id)
+  }
+  const accept = (event: Pdu) => {
+    events.set(event.eventId, event)
+    if (event.stateKey !== undefined)
+      state.set(stateKeyOf(event.type, event.stateKey), event.eventId)
+    last = event
+    return event
+  }
   return {
     state,
+    read,
     fork: () => branchFrom(ground, state, last),
-    read(type, stateKey) {
-      if (type === 'm.room.create') return create
-      const id = state.get(stateKeyOf(type, stateKey))
-      return id === undefined ? undefined : events.get(id)
+    adopt(other) {
+      state.clear()
+      for (const [key, id] of other) state.set(key, id)
     },
-    send(draft) {
+    send: (draft) => accept(make(maker, { create, state, last }, draft)),
+    offer(draft) {
       const event = make(maker, { create, state, last }, draft)
-      events.set(event.eventId, event)
-      if (event.stateKey !== undefined) {
-        state.set(stateKeyOf(event.type, event.stateKey), event.eventId)
-      }
-      last = event
-      return event
+      return authorize(event, maker.rules, read).kind === 'allow' ? accept(event) : undefined
     },
   }
 }
