@@ -14,9 +14,15 @@ export interface AppserviceAccount {
   covers(user: UserId): boolean
 }
 
+/** The application services that are registered here. */
+export interface AppserviceAccounts {
+  byToken(token: string): AppserviceAccount | undefined
+  byId(id: string): AppserviceAccount | undefined
+}
+
 export interface AuthenticateNeeds {
   readonly sessions: Pick<Sessions, 'authenticate'>
-  readonly findAppservice?: (token: string) => AppserviceAccount | undefined
+  readonly appservices?: Pick<AppserviceAccounts, 'byToken'>
   /** Accept `?access_token=` too, as clients older than v1.11 of the specification send it. */
   readonly tokenInQuery: boolean
 }
@@ -42,7 +48,7 @@ export function createAuthenticate(needs: AuthenticateNeeds) {
   }
 
   function appserviceRequester(token: string, query: Query): Requester | undefined {
-    const service = needs.findAppservice?.(token)
+    const service = needs.appservices?.byToken(token)
     if (service === undefined) return undefined
     const { user_id: named } = query
     const user = named === undefined ? service.sender : parseUserId(named)

@@ -9,7 +9,8 @@ import type { Json } from '../spec/json.ts'
 import { type BodyLimits, readJson } from './body.ts'
 import { errorAnswer, methodNotAllowed } from './errors.ts'
 import { limits } from './limits.ts'
-import { createRouter, type Origin, type Route, type Router } from './router.ts'
+import { originOf } from './origin.ts'
+import { createRouter, type Route, type Router } from './router.ts'
 import { send, sendPreflight } from './send.ts'
 
 export interface DispatchNeeds {
@@ -26,8 +27,8 @@ export interface DispatchNeeds {
   readonly clock: Pick<Clock, 'now'>
   /** Makes the start of the request ids of this process. */
   readonly requestIdPrefix: string
-  /** Addresses of proxies whose X-Forwarded-For is believed; empty: nobody's. */
-  readonly trustedProxies: ReadonlySet<string>
+  /** Whether what a peer says about its own client is believed. */
+  readonly isTrustedProxy: (address: string) => boolean
 }
 
 /**
@@ -72,11 +73,10 @@ export function createDispatch(needs: DispatchNeeds) {
     res: ServerResponse,
   ): Promise<unknown> {
     const query = search === '' ? noQuery : queryOf(search)
-    const ip = addressOf(req, needs.trustedProxies)
+    const from = originOf(req, res, needs.isTrustedProxy)
     const who = await needs.authenticate(endpoint.auth, req, query)
-    needs.takeBudget(endpoint.rateLimit, who?.user ?? ip)
-    const from = new RequestOrigin(ip, req.headers['user-agent'] ?? '', res)
-    if (who !== undefined) needs.noteSeen?.(who, { ip, agent: from.userAgent })
+    needs.takeBudget(endpoint.rateLimit, who?.user ?? from.ip)
+    if (who !== undefined) needs.noteSeen?.(who, { ip: from.ip, agent: from.userAgent })
     const body = endpoint.readsBody ? await bodyOf(req, needs.bodyLimits) : undefined
     return await serve({ params, query, body, from }, who)
   }
@@ -108,37 +108,6 @@ async function bodyOf(req: IncomingMessage, bodyLimits: BodyLimits): Promise<Jso
 /** The connection cannot be used again when its request was not read to the end. */
 function closeUnread(req: IncomingMessage, res: ServerResponse): void {
   if (!req.complete && !res.headersSent) res.setHeader('Connection', 'close')
-}
-
-function addressOf(req: IncomingMessage, trustedProxies: ReadonlySet<string>): string {
-  const address = req.socket.remoteAddress ?? ''
-  const forwarded = req.headers['x-forwarded-for']
-  if (typeof forwarded !== 'string' || !trustedProxies.has(address)) return address
-  return forwarded.split(',').at(-1)?.trim() ?? address
-}
-
-/** Makes the signal only for the few handlers that wait. */
-class RequestOrigin implements Origin {
-  readonly ip: string
-  readonly userAgent: string
-  readonly #res: ServerResponse
-  #controller: AbortController | undefined
-
-  constructor(ip: string, userAgent: string, res: ServerResponse) {
-    this.ip = ip
-    this.userAgent = userAgent
-    this.#res = res
-  }
-
-  get signal(): AbortSignal {
-    if (this.#controller === undefined) {
-      const controller = new AbortController()
-      this.#controller = controller
-      if (this.#res.closed) controller.abort()
-      else this.#res.once('close', () => controller.abort())
-    }
-    return this.#controller.signal
-  }
 }
 
 export type Dispatch = ReturnType<typeof createDispatch>

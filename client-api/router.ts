@@ -4,6 +4,7 @@ import { invalidParam, MatrixError } from '../spec/errors.ts'
 import type { Json } from '../spec/json.ts'
 import type { Answer } from './answer.ts'
 import { limits } from './limits.ts'
+import type { Origin } from './origin.ts'
 import { parsePart } from './parse.ts'
 
 /** What a handler gets: everything in it has been checked. */
@@ -12,14 +13,6 @@ export interface Input<P, Q, B> {
   readonly query: Q
   readonly body: B
   readonly from: Origin
-}
-
-/** Where a request comes from. */
-export interface Origin {
-  readonly ip: string
-  readonly userAgent: string
-  /** Aborted when the client has gone. */
-  readonly signal: AbortSignal
 }
 
 /** A request before its parts are checked. */

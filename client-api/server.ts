@@ -1,4 +1,5 @@
 import type { RequestListener } from 'node:http'
+import type Router from '@koa/router'
 import Koa from 'koa'
 import type { Logger } from '../homeserver/platform/log.ts'
 import type { Dispatch } from './dispatch.ts'
@@ -11,7 +12,7 @@ import { send } from './send.ts'
  */
 export function createServer(needs: {
   readonly dispatch: Dispatch
-  readonly pages: Koa.Middleware
+  readonly pages: Router
   readonly log: Logger
 }): RequestListener {
   const app = new Koa()
@@ -20,7 +21,7 @@ export function createServer(needs: {
     if (await needs.dispatch(ctx.req, ctx.res)) ctx.respond = false
     else await next()
   })
-  app.use(needs.pages)
+  app.use(needs.pages.routes())
   app.use(async (ctx) => {
     ctx.respond = false
     await send(ctx.res, errorAnswer(unrecognized(), needs.log, ''))

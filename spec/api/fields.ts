@@ -15,6 +15,11 @@ export const jsonObject = z.custom<JsonObject>(
 /** Any JSON value, handed on as it came. */
 export const json = z.custom<Json>((value) => value !== undefined, { error: 'expected a value' })
 
+/** An object of which some keys are known; the others are handed on as they came. */
+export function openObject<S extends Record<string, z.ZodType>>(shape: S) {
+  return z.object(shape).catchall(json)
+}
+
 /** The answer `{}`. */
 export const nothing = z.object({})
 
@@ -58,9 +63,4 @@ export const reason = z.string().max(16_384).exactOptional()
 export const clientEvent = z.looseObject({ type: z.string(), content: jsonObject })
 
 /** What a client sends to go on with user-interactive authentication. */
-export const authData = z
-  .looseObject({
-    type: z.string().max(255).exactOptional(),
-    session: z.string().max(255).exactOptional(),
-  })
-  .exactOptional()
+export const authData = jsonObject.exactOptional()

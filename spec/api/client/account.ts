@@ -15,12 +15,12 @@ export const register = endpoint({
   body: z.object({
     auth: authData,
     type: z.string().max(255).exactOptional(),
-    username: z.string().max(255).nullish(),
-    password: z.string().max(1024).nullish(),
-    device_id: deviceIdSchema.nullish(),
-    initial_device_display_name: z.string().max(1024).nullish(),
-    inhibit_login: z.boolean().nullish(),
-    refresh_token: z.boolean().nullish(),
+    username: z.string().max(255).nullable().exactOptional(),
+    password: z.string().max(1024).nullable().exactOptional(),
+    device_id: deviceIdSchema.nullable().exactOptional(),
+    initial_device_display_name: z.string().max(1024).nullable().exactOptional(),
+    inhibit_login: z.boolean().nullable().exactOptional(),
+    refresh_token: z.boolean().nullable().exactOptional(),
   }),
   reply: z.object({
     ...sessionReply,
@@ -61,7 +61,7 @@ export const changePassword = endpoint({
   body: z.object({
     auth: authData,
     new_password: z.string().min(1).max(1024).exactOptional(),
-    logout_devices: z.boolean().default(true),
+    logout_devices: z.boolean().exactOptional(),
   }),
   reply: nothing,
 })
@@ -73,7 +73,7 @@ export const deactivateAccount = endpoint({
   rateLimit: 'login',
   errors: ['M_FORBIDDEN'],
   paths: ['/_matrix/client/v3/account/deactivate'],
-  body: z.object({ auth: authData, erase: z.boolean().default(false) }),
+  body: z.object({ auth: authData, erase: z.boolean().exactOptional() }),
   reply: z.object({ id_server_unbind_result: z.enum(['success', 'no-support']) }),
 })
 

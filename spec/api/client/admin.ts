@@ -28,8 +28,8 @@ export const registerBySecret = endpoint({
     password: z.string().min(1).max(1024),
     mac: z.string().max(255),
     admin: z.boolean().default(false),
-    displayname: z.string().max(1024).nullish(),
-    user_type: z.string().max(64).nullish(),
+    displayname: z.string().max(1024).nullable().exactOptional(),
+    user_type: z.string().max(64).nullable().exactOptional(),
     inhibit_login: z.boolean().default(false),
   }),
   reply: z.object({

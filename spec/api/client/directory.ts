@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { endpoint } from '../../endpoint.ts'
 import { roomAliasSchema, roomIdSchema, serverNameSchema } from '../../ids.ts'
-import { jsonObject, nothing, queryLimit } from '../fields.ts'
+import { jsonObject, nothing, openObject, queryLimit } from '../fields.ts'
 
 const roomAlias = roomAliasSchema
 const roomId = roomIdSchema
@@ -80,13 +80,6 @@ export const setRoomVisibility = endpoint({
   reply: nothing,
 })
 
-const publicRooms = z.looseObject({
-  chunk: z.array(jsonObject),
-  next_batch: z.string().exactOptional(),
-  prev_batch: z.string().exactOptional(),
-  total_room_count_estimate: z.number().int().exactOptional(),
-})
-
 export const getPublicRooms = endpoint({
   name: 'getPublicRooms',
   method: 'GET',
@@ -98,7 +91,7 @@ export const getPublicRooms = endpoint({
     since: z.string().max(512).exactOptional(),
     server: serverNameSchema.exactOptional(),
   },
-  reply: publicRooms,
+  reply: jsonObject,
 })
 
 export const searchPublicRooms = endpoint({
@@ -116,14 +109,12 @@ export const searchPublicRooms = endpoint({
       .transform((limit) => Math.min(limit, roomsMax))
       .exactOptional(),
     since: z.string().max(512).exactOptional(),
-    filter: z
-      .looseObject({
-        generic_search_term: z.string().max(255).nullish(),
-        room_types: z.array(z.string().max(255).nullable()).max(100).nullish(),
-      })
-      .exactOptional(),
+    filter: openObject({
+      generic_search_term: z.string().max(255).nullable().exactOptional(),
+      room_types: z.array(z.string().max(255).nullable()).max(100).nullable().exactOptional(),
+    }).exactOptional(),
     include_all_networks: z.boolean().exactOptional(),
     third_party_instance_id: z.string().max(255).exactOptional(),
   }),
-  reply: publicRooms,
+  reply: jsonObject,
 })

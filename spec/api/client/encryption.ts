@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { endpoint } from '../../endpoint.ts'
 import { deviceIdSchema, userIdSchema } from '../../ids.ts'
-import { authData, jsonObject, nothing } from '../fields.ts'
+import { authData, jsonObject, nothing, openObject } from '../fields.ts'
 
 const timeoutMs = z.number().int().min(0).exactOptional()
 const device = z.looseObject({ device_id: z.string() })
@@ -34,7 +34,7 @@ export const updateDevice = endpoint({
   errors: ['M_NOT_FOUND'],
   paths: ['/_matrix/client/v3/devices/{deviceId}'],
   params: { deviceId: deviceIdSchema },
-  body: z.object({ display_name: z.string().max(1024).nullish() }),
+  body: z.object({ display_name: z.string().max(1024).nullable().exactOptional() }),
   reply: nothing,
 })
 
@@ -67,7 +67,7 @@ export const uploadKeys = endpoint({
   errors: ['M_INVALID_PARAM'],
   paths: ['/_matrix/client/v3/keys/upload', '/_matrix/client/v3/keys/upload/{deviceId}'],
   params: { deviceId: deviceIdSchema.exactOptional() },
-  body: z.looseObject({
+  body: openObject({
     device_keys: jsonObject.exactOptional(),
     one_time_keys: jsonObject.exactOptional(),
     fallback_keys: jsonObject.exactOptional(),
@@ -121,7 +121,7 @@ export const uploadSigningKeys = endpoint({
     '/_matrix/client/v3/keys/device_signing/upload',
     '/_matrix/client/unstable/keys/device_signing/upload',
   ],
-  body: z.looseObject({
+  body: openObject({
     auth: authData,
     master_key: jsonObject.exactOptional(),
     self_signing_key: jsonObject.exactOptional(),

@@ -30,9 +30,9 @@ export const setReadMarkers = endpoint({
   paths: ['/_matrix/client/v3/rooms/{roomId}/read_markers'],
   params: { roomId },
   body: z.object({
-    'm.fully_read': eventIdSchema.nullish(),
-    'm.read': eventIdSchema.nullish(),
-    'm.read.private': eventIdSchema.nullish(),
+    'm.fully_read': eventIdSchema.nullable().exactOptional(),
+    'm.read': eventIdSchema.nullable().exactOptional(),
+    'm.read.private': eventIdSchema.nullable().exactOptional(),
   }),
   reply: nothing,
 })
@@ -75,7 +75,7 @@ export const setPresence = endpoint({
   params: { userId },
   body: z.object({
     presence: z.enum(['online', 'offline', 'unavailable']),
-    status_msg: z.string().max(1024).nullish(),
+    status_msg: z.string().max(1024).nullable().exactOptional(),
   }),
   reply: nothing,
 })

@@ -1,11 +1,11 @@
 import { z } from 'zod'
 import { endpoint } from '../../endpoint.ts'
 import { roomIdSchema } from '../../ids.ts'
-import { jsonObject, nothing } from '../fields.ts'
+import { jsonObject, nothing, openObject } from '../fields.ts'
 
 const version = z.string().max(64)
 const sessionId = z.string().max(512)
-const session = z.looseObject({
+const session = openObject({
   first_message_index: z.number().int(),
   forwarded_count: z.number().int(),
   is_verified: z.boolean(),

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { endpoint } from '../../endpoint.ts'
-import { json, jsonObject, nothing } from '../fields.ts'
+import { json, jsonObject, nothing, openObject } from '../fields.ts'
 
 const kind = z.enum(['override', 'underride', 'sender', 'room', 'content'])
 const ruleId = z.string().min(1).max(255)
@@ -47,7 +47,7 @@ export const setPushRule = endpoint({
     before: z.string().max(255).exactOptional(),
     after: z.string().max(255).exactOptional(),
   },
-  body: z.looseObject({
+  body: openObject({
     actions: z.array(json).max(100),
     conditions: z.array(jsonObject).max(100).exactOptional(),
     pattern: z.string().max(1024).exactOptional(),
@@ -128,13 +128,13 @@ export const setPusher = endpoint({
   rateLimit: 'write',
   errors: ['M_MISSING_PARAM'],
   paths: ['/_matrix/client/v3/pushers/set'],
-  body: z.looseObject({
+  body: openObject({
     app_id: z.string().max(64),
     pushkey: z.string().max(512),
     kind: z.string().max(64).nullable(),
     app_display_name: z.string().max(1024).exactOptional(),
     device_display_name: z.string().max(1024).exactOptional(),
-    profile_tag: z.string().max(64).nullish(),
+    profile_tag: z.string().max(64).nullable().exactOptional(),
     lang: z.string().max(64).exactOptional(),
     data: jsonObject.exactOptional(),
     append: z.boolean().exactOptional(),

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { endpoint } from '../../endpoint.ts'
 import { roomAliasSchema, roomIdSchema, serverNameSchema, userIdSchema } from '../../ids.ts'
-import { jsonObject, nothing, queryList, reason } from '../fields.ts'
+import { jsonObject, nothing, openObject, queryList, reason } from '../fields.ts'
 
 const roomId = roomIdSchema
 const roomIdOrAlias = z.union([roomIdSchema, roomAliasSchema])
@@ -32,11 +32,11 @@ export const createRoom = endpoint({
     invite: z.array(userIdSchema).max(1000).exactOptional(),
     invite_3pid: z.array(jsonObject).max(100).exactOptional(),
     is_direct: z.boolean().exactOptional(),
-    name: z.string().max(16_384).nullish(),
-    topic: z.string().max(16_384).nullish(),
+    name: z.string().max(16_384).nullable().exactOptional(),
+    topic: z.string().max(16_384).nullable().exactOptional(),
     power_level_content_override: jsonObject.exactOptional(),
     preset: z.enum(['private_chat', 'public_chat', 'trusted_private_chat']).exactOptional(),
-    room_alias_name: z.string().max(255).nullish(),
+    room_alias_name: z.string().max(255).nullable().exactOptional(),
     room_version: z.string().max(32).exactOptional(),
     visibility: z.enum(['public', 'private']).exactOptional(),
   }),
@@ -57,7 +57,7 @@ export const joinRoom = endpoint({
   paths: ['/_matrix/client/v3/join/{roomIdOrAlias}'],
   params: { roomIdOrAlias },
   query: { via, server_name: via },
-  body: z.looseObject({ reason }),
+  body: openObject({ reason }),
   reply: joined,
 })
 
@@ -75,7 +75,7 @@ export const joinRoomById = endpoint({
   paths: ['/_matrix/client/v3/rooms/{roomId}/join'],
   params: { roomId },
   query: { via, server_name: via },
-  body: z.looseObject({ reason }),
+  body: openObject({ reason }),
   reply: joined,
 })
 

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { endpoint } from '../../endpoint.ts'
 import { eventIdSchema, roomIdSchema } from '../../ids.ts'
-import { jsonObject, queryInteger, reason } from '../fields.ts'
+import { jsonObject, openObject, queryInteger, reason } from '../fields.ts'
 
 const eventType = z.string().min(1).max(255)
 const txnId = z.string().min(1).max(255)
@@ -47,6 +47,6 @@ export const redactEvent = endpoint({
   errors: ['M_FORBIDDEN'],
   paths: ['/_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}'],
   params: { roomId: roomIdSchema, eventId: eventIdSchema, txnId },
-  body: z.looseObject({ reason }),
+  body: openObject({ reason }),
   reply: sent,
 })

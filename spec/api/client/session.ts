@@ -1,10 +1,7 @@
 import { z } from 'zod'
 import { endpoint } from '../../endpoint.ts'
 import { deviceIdSchema, userIdSchema } from '../../ids.ts'
-import { nothing } from '../fields.ts'
-
-/** Who somebody claims to be, in a log-in and in the password stage of user-interactive authentication. */
-export const userIdentifier = z.looseObject({ type: z.string().max(255) })
+import { jsonObject, nothing } from '../fields.ts'
 
 /** What comes of a log-in or a registration. */
 export const sessionReply = {
@@ -34,12 +31,12 @@ export const login = endpoint({
   paths: ['/_matrix/client/v3/login'],
   body: z.object({
     type: z.string().max(255),
-    identifier: userIdentifier.exactOptional(),
+    identifier: jsonObject.exactOptional(),
     user: z.string().max(255).exactOptional(),
     password: z.string().max(1024).exactOptional(),
     token: z.string().max(1024).exactOptional(),
-    device_id: deviceIdSchema.nullish(),
-    initial_device_display_name: z.string().max(1024).nullish(),
+    device_id: deviceIdSchema.nullable().exactOptional(),
+    initial_device_display_name: z.string().max(1024).nullable().exactOptional(),
     refresh_token: z.boolean().exactOptional(),
   }),
   reply: z.object(sessionReply),

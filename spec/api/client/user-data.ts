@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { endpoint } from '../../endpoint.ts'
 import { roomIdSchema, userIdSchema } from '../../ids.ts'
-import { json, jsonObject, nothing } from '../fields.ts'
+import { json, jsonObject, nothing, openObject } from '../fields.ts'
 
 const userId = userIdSchema
 const roomId = roomIdSchema
@@ -117,7 +117,7 @@ export const setTag = endpoint({
   rateLimit: 'write',
   paths: ['/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}'],
   params: { userId, roomId, tag },
-  body: z.looseObject({ order: json.exactOptional() }),
+  body: openObject({ order: json.exactOptional() }),
   reply: nothing,
 })
 

@@ -1,0 +1,39 @@
+import type { RequestListener } from 'node:http'
+import { createAuthenticate } from './authenticate.ts'
+import { createDispatch } from './dispatch.ts'
+import { createInteractive } from './interactive-auth.ts'
+import type { ClientApiNeeds } from './needs.ts'
+import { createPages } from './pages/pages.ts'
+import { createRateLimiter } from './rate-limit.ts'
+import { createRoutes } from './routes/index.ts'
+import { createServer } from './server.ts'
+import { proxiesOf } from './trusted-proxies.ts'
+
+/** Room for the ids of a process's requests beside those of the others. */
+const requestIdPrefixLength = 6
+
+/** The client-server border, ready to be mounted on a listener. */
+export function createClientApi(needs: ClientApiNeeds): { callback(): RequestListener } {
+  const { config, clock, log, random, accounts, sessions } = needs
+  const takeBudget = config.rateLimits ? createRateLimiter({ clock }) : () => {}
+  const interactive = createInteractive({
+    sessions: needs.interactiveAuth,
+    accounts,
+    takeBudget,
+    serverName: config.serverName,
+    registrationTokens: config.registrationTokens ?? [],
+  })
+  const dispatch = createDispatch({
+    routes: createRoutes({ ...needs, interactive, takeBudget }),
+    authenticate: createAuthenticate({ ...needs, tokenInQuery: true }),
+    takeBudget,
+    noteSeen: sessions.seen,
+    bodyLimits: { sizeBytes: config.bodySizeBytes, jsonDepth: config.jsonDepth },
+    log,
+    clock,
+    requestIdPrefix: `${random.text(requestIdPrefixLength)}-`,
+    isTrustedProxy: proxiesOf(config.trustedProxies),
+  })
+  const listener = createServer({ dispatch, pages: createPages(needs), log })
+  return { callback: () => listener }
+}

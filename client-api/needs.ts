@@ -1,0 +1,72 @@
+import type { AccountData } from '../homeserver/accounts/account-data.ts'
+import type { Accounts } from '../homeserver/accounts/accounts.ts'
+import type { InteractiveAuth } from '../homeserver/accounts/interactive-auth.ts'
+import type { Profiles } from '../homeserver/accounts/profiles.ts'
+import type { Sessions } from '../homeserver/accounts/sessions.ts'
+import type { Config } from '../homeserver/config.ts'
+import type { Clock } from '../homeserver/platform/clock.ts'
+import type { Logger } from '../homeserver/platform/log.ts'
+import type { Random } from '../homeserver/platform/random.ts'
+import type { Remote } from '../homeserver/ports.ts'
+import type { Memberships, Requester, Rooms } from '../homeserver/rooms/rooms.ts'
+import type { AppserviceAccounts } from './authenticate.ts'
+
+/** The settings that matter at this border. */
+export interface ClientApiConfig
+  extends Pick<
+    Config,
+    | 'serverName'
+    | 'publicBaseUrl'
+    | 'registration'
+    | 'registrationSharedSecret'
+    | 'guests'
+    | 'presence'
+    | 'rateLimits'
+    | 'defaultRoomVersion'
+    | 'bodySizeBytes'
+    | 'jsonDepth'
+    | 'trustedProxies'
+  > {
+  /** What opens registration when it takes tokens. */
+  readonly registrationTokens?: readonly string[]
+  /** Host and port for other servers, when they are not where the server name says. */
+  readonly federationAddress?: string
+  /** Mail address of whoever runs the server. */
+  readonly adminContact?: string
+}
+
+/** What the client API is composed of. */
+export interface ClientApiNeeds {
+  readonly config: ClientApiConfig
+  readonly log: Logger
+  readonly clock: Clock
+  readonly random: Random
+  readonly accounts: Accounts
+  readonly sessions: Sessions
+  readonly interactiveAuth: InteractiveAuth
+  readonly profiles: Profiles
+  readonly accountData: AccountData
+  readonly rooms: Rooms
+  readonly memberships: Memberships
+  readonly remote: Pick<Remote, 'publicRooms'>
+  readonly sync: Sync
+  /** Version of this software. */
+  readonly version: string
+  readonly appservices?: AppserviceAccounts
+}
+
+/** GET /sync as the sync slice takes it. */
+export interface Sync {
+  /** The answer as JSON text; resolves early when the signal is aborted. */
+  sync(who: Requester, request: SyncRequest, signal: AbortSignal): Promise<string>
+}
+
+export interface SyncRequest {
+  /** Id of a stored filter, or a filter as JSON text. */
+  readonly filter?: string
+  readonly since?: string
+  readonly fullState: boolean
+  readonly setPresence: 'offline' | 'online' | 'unavailable'
+  readonly timeoutMs: number
+  readonly useStateAfter: boolean
+}

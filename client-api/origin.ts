@@ -1,0 +1,58 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+
+/** Where a request comes from. */
+export interface Origin {
+  readonly ip: string
+  readonly userAgent: string
+  /** The address by which the client reached this server, such as `https://example.org`. */
+  readonly baseUrl: string
+  /** Aborted when the client has gone. */
+  readonly signal: AbortSignal
+}
+
+/** Reads the origin off a request; what a proxy claims counts only when the proxy is trusted. */
+export function originOf(
+  req: IncomingMessage,
+  res: ServerResponse,
+  isTrustedProxy: (address: string) => boolean,
+): Origin {
+  const peer = req.socket.remoteAddress ?? ''
+  const forwarded = req.headers['x-forwarded-for']
+  const proxied = typeof forwarded === 'string' && isTrustedProxy(peer)
+  const ip = proxied ? (forwarded.split(',').at(-1)?.trim() ?? peer) : peer
+  return new RequestOrigin(ip, proxied, req, res)
+}
+
+/** Makes what few handlers need only when they ask: the signal and the address. */
+class RequestOrigin implements Origin {
+  readonly ip: string
+  readonly #proxied: boolean
+  readonly #req: IncomingMessage
+  readonly #res: ServerResponse
+  #controller: AbortController | undefined
+
+  constructor(ip: string, proxied: boolean, req: IncomingMessage, res: ServerResponse) {
+    this.ip = ip
+    this.#proxied = proxied
+    this.#req = req
+    this.#res = res
+  }
+
+  get userAgent(): string {
+    return this.#req.headers['user-agent'] ?? ''
+  }
+
+  get baseUrl(): string {
+    const secure = this.#proxied && this.#req.headers['x-forwarded-proto'] === 'https'
+    return `${secure ? 'https' : 'http'}://${this.#req.headers.host ?? 'localhost'}`
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller !== undefined) return this.#controller.signal
+    const controller = new AbortController()
+    this.#controller = controller
+    if (this.#res.closed) controller.abort()
+    else this.#res.once('close', () => controller.abort())
+    return controller.signal
+  }
+}

@@ -1,0 +1,77 @@
+import type { Remote } from '../../homeserver/ports.ts'
+import type { Rooms } from '../../homeserver/rooms/rooms.ts'
+import * as api from '../../spec/api/client/directory.ts'
+import type { ServerName } from '../../spec/ids.ts'
+import type { JsonObject } from '../../spec/json.ts'
+import { given } from '../given.ts'
+import { openRoute, route } from '../router.ts'
+
+type DirectoryRooms = Pick<
+  Rooms,
+  | 'resolveAlias'
+  | 'createAlias'
+  | 'deleteAlias'
+  | 'aliasesOf'
+  | 'visibility'
+  | 'setVisibility'
+  | 'publicRooms'
+>
+
+/** Rooms of a page unless the client says how many. */
+const pageDefault = 100
+
+/** Aliases and the list of public rooms. */
+export const directoryRoutes = ({
+  rooms,
+  remote,
+  config,
+}: {
+  readonly rooms: DirectoryRooms
+  readonly remote: Pick<Remote, 'publicRooms'>
+  readonly config: { readonly serverName: ServerName }
+}) => {
+  /** Another server's list is asked for there. */
+  async function publicRooms(server: ServerName | undefined, body: JsonObject, term?: string) {
+    if (server !== undefined && server !== config.serverName) {
+      return await remote.publicRooms(server, body)
+    }
+    const { limit, since } = body
+    return await rooms.publicRooms({
+      limit: typeof limit === 'number' ? limit : pageDefault,
+      ...given({ since: typeof since === 'string' ? since : undefined, term }),
+    })
+  }
+
+  return [
+    openRoute(api.resolveAlias, async ({ params }) => {
+      const { room, servers } = await rooms.resolveAlias(params.roomAlias)
+      return { room_id: room, servers: [...servers] }
+    }),
+    route(api.createAlias, async ({ params, body }, who) => {
+      await rooms.createAlias(who, params.roomAlias, body.room_id)
+      return {}
+    }),
+    route(api.deleteAlias, async ({ params }, who) => {
+      await rooms.deleteAlias(who, params.roomAlias)
+      return {}
+    }),
+    route(api.getAliases, async ({ params }, who) => ({
+      aliases: [...(await rooms.aliasesOf(who, params.roomId))],
+    })),
+    openRoute(api.getRoomVisibility, async ({ params }) => ({
+      visibility: await rooms.visibility(params.roomId),
+    })),
+    route(api.setRoomVisibility, async ({ params, body }, who) => {
+      await rooms.setVisibility(who, params.roomId, body.visibility)
+      return {}
+    }),
+    openRoute(api.getPublicRooms, async ({ query }) => {
+      const { server, limit, since } = query
+      return await publicRooms(server, given({ limit, since }))
+    }),
+    route(api.searchPublicRooms, async ({ query, body }) => {
+      const term = body.filter?.generic_search_term ?? undefined
+      return await publicRooms(query.server, body, term)
+    }),
+  ]
+}

@@ -1,0 +1,44 @@
+import type { ClientEndpointName } from '../../spec/api/index.ts'
+import type { Interactive } from '../interactive-auth.ts'
+import type { ClientApiNeeds } from '../needs.ts'
+import type { Route } from '../router.ts'
+import { accountRoutes } from './account.ts'
+import { adminRoutes } from './admin.ts'
+import { directoryRoutes } from './directory.ts'
+import { miscRoutes } from './misc.ts'
+import { readingRoutes } from './reading.ts'
+import { roomRoutes } from './rooms.ts'
+import { sendingRoutes } from './sending.ts'
+import { sessionRoutes } from './session.ts'
+import { syncRoutes } from './sync.ts'
+import { userDataRoutes } from './user-data.ts'
+
+export type RouteNeeds = ClientApiNeeds & {
+  readonly interactive: Interactive
+  readonly takeBudget: (limit: 'login', key: string) => void
+}
+
+/** Every route, in the order of the specification. */
+export function createRoutes(needs: RouteNeeds): readonly Route[] {
+  return checkComplete([
+    ...miscRoutes(needs),
+    ...sessionRoutes(needs),
+    ...accountRoutes(needs),
+    ...syncRoutes(needs),
+    ...readingRoutes(needs),
+    ...sendingRoutes(needs),
+    ...roomRoutes(needs),
+    ...directoryRoutes(needs),
+    ...userDataRoutes(needs),
+    ...adminRoutes(needs),
+  ])
+}
+
+/** Does not compile when an endpoint is declared and not served: its name is then in the error. */
+function checkComplete<N extends string>(
+  routes: readonly Route<N>[] & Missing<Exclude<ClientEndpointName, N>>,
+): readonly Route[] {
+  return routes
+}
+
+type Missing<N> = [N] extends [never] ? unknown : { readonly 'not served': N }

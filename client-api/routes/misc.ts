@@ -1,0 +1,66 @@
+import * as api from '../../spec/api/client/misc.ts'
+import { notFound } from '../../spec/errors.ts'
+import type { JsonObject } from '../../spec/json.ts'
+import { roomVersions } from '../../spec/room/version.ts'
+import type { ClientApiNeeds } from '../needs.ts'
+import { openRoute, route } from '../router.ts'
+
+/** What the server is and can do, and what it has to answer though it does not do it. */
+export const miscRoutes = ({ config }: Pick<ClientApiNeeds, 'config'>) => [
+  openRoute(api.getVersions, () => ({ versions, unstable_features })),
+  route(api.getCapabilities, () => ({ capabilities: capabilitiesOf(config.defaultRoomVersion) })),
+  // There is no TURN server to give credentials for.
+  route(api.getTurnServer, () => ({})),
+  route(api.getProtocols, () => ({})),
+  openRoute(api.getWellKnownClient, ({ from }) => ({
+    'm.homeserver': { base_url: config.publicBaseUrl || from.baseUrl },
+  })),
+  openRoute(api.getWellKnownServer, () => {
+    if (config.federationAddress === undefined) throw notFound('address for other servers')
+    return { 'm.server': config.federationAddress }
+  }),
+  openRoute(api.getWellKnownSupport, () => {
+    if (config.adminContact === undefined) throw notFound('contact')
+    return { contacts: [{ role: 'm.role.admin', email_address: config.adminContact }] }
+  }),
+]
+
+/** Versions of the client-server API whose required parts are served. */
+const versions = [
+  'r0.0.1',
+  'r0.1.0',
+  'r0.2.0',
+  'r0.3.0',
+  'r0.4.0',
+  'r0.5.0',
+  'r0.6.0',
+  'r0.6.1',
+  ...Array.from({ length: 12 }, (_, minor) => `v1.${minor + 1}`),
+]
+
+/** Later parts that are served already, by the names under which clients look for them. */
+const unstable_features = {
+  'org.matrix.e2e_cross_signing': true,
+  'org.matrix.msc2432': true,
+  'org.matrix.msc4133.stable': true,
+  'org.matrix.msc4222': true,
+  'uk.tcpip.msc4133': true,
+  'uk.tcpip.msc4133.stable': true,
+}
+
+/** {@link https://spec.matrix.org/v1.19/client-server-api/#capabilities-negotiation} */
+function capabilitiesOf(defaultRoomVersion: string): JsonObject {
+  const creatable = [...roomVersions.values()].filter((rules) => rules.creatable)
+  return {
+    'm.change_password': { enabled: true },
+    'm.room_versions': {
+      default: defaultRoomVersion,
+      available: Object.fromEntries(creatable.map(({ version }) => [version, 'stable'])),
+    },
+    'm.set_displayname': { enabled: true },
+    'm.set_avatar_url': { enabled: true },
+    'm.profile_fields': { enabled: true },
+    'm.3pid_changes': { enabled: false },
+    'm.get_login_token': { enabled: false },
+  }
+}

@@ -1,0 +1,86 @@
+import type { StoredEvent } from '../../homeserver/events/stored-event.ts'
+import type { Requester, Rooms } from '../../homeserver/rooms/rooms.ts'
+import * as api from '../../spec/api/client/reading.ts'
+import { type Answer, raw, rawArray } from '../answer.ts'
+import { filterOf } from '../filter.ts'
+import { given } from '../given.ts'
+import { route } from '../router.ts'
+
+type ReadingRooms = Pick<
+  Rooms,
+  | 'event'
+  | 'state'
+  | 'stateEvent'
+  | 'members'
+  | 'joinedMembers'
+  | 'messages'
+  | 'context'
+  | 'clientEvent'
+>
+
+/** What is in rooms: answered as the text that is stored, without parsing it again. */
+export const readingRoutes = ({ rooms }: { readonly rooms: ReadingRooms }) => {
+  const text = (event: StoredEvent, who: Requester) => rooms.clientEvent(event, who)
+  const texts = (events: readonly StoredEvent[], who: Requester) =>
+    rawArray(events.map((event) => text(event, who)))
+
+  return [
+    route(api.getEvent, async ({ params }, who) =>
+      raw(text(await rooms.event(who, params.roomId, params.eventId), who)),
+    ),
+    route(api.getEventContext, async ({ params, query }, who) => {
+      const { roomId, eventId } = params
+      const page = await rooms.context(who, roomId, eventId, query.limit, filterOf(query.filter))
+      return rawObject({
+        event: text(page.event, who),
+        events_before: texts(page.before, who),
+        events_after: texts(page.after, who),
+        state: texts(page.state, who),
+        start: JSON.stringify(page.start),
+        end: JSON.stringify(page.end),
+      })
+    }),
+    route(api.getMessages, async ({ params, query }, who) => {
+      const filter = filterOf(query.filter)
+      const { from, to, dir, limit } = query
+      const asked = { dir, limit, ...given({ from, to, filter }) }
+      const page = await rooms.messages(who, params.roomId, asked)
+      return rawObject({
+        start: JSON.stringify(page.start),
+        ...(page.end !== undefined && { end: JSON.stringify(page.end) }),
+        chunk: texts(page.chunk, who),
+        ...(page.state.length > 0 && { state: texts(page.state, who) }),
+      })
+    }),
+    route(api.getState, async ({ params }, who) =>
+      raw(texts(await rooms.state(who, params.roomId), who)),
+    ),
+    route(api.getStateEvent, async ({ params, query }, who) => {
+      const { roomId, eventType, stateKey } = params
+      const event = await rooms.stateEvent(who, roomId, eventType, stateKey)
+      return query.format === 'event' ? raw(text(event, who)) : event.pdu.content
+    }),
+    route(api.getMembers, async ({ params, query }, who) => {
+      const { at, membership, not_membership: notMembership } = query
+      const filter = given({ at, membership, notMembership })
+      return rawObject({ chunk: texts(await rooms.members(who, params.roomId, filter), who) })
+    }),
+    route(api.getJoinedMembers, async ({ params }, who) => {
+      const members = await rooms.joinedMembers(who, params.roomId)
+      return {
+        joined: Object.fromEntries(
+          members.map(({ user, displayName, avatarUrl }) => [
+            user,
+            given({ display_name: displayName, avatar_url: avatarUrl }),
+          ]),
+        ),
+      }
+    }),
+  ]
+}
+
+/** A JSON object of values that are serialised already. */
+function rawObject(fields: Readonly<Record<string, string>>): Answer {
+  const members = Object.entries(fields).map(([key, json]) => `${JSON.stringify(key)}:${json}`)
+  return raw(`{${members.join(',')}}`)
+}

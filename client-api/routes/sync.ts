@@ -1,0 +1,25 @@
+import * as api from '../../spec/api/client/sync.ts'
+import { raw } from '../answer.ts'
+import { given } from '../given.ts'
+import type { ClientApiNeeds } from '../needs.ts'
+import { route } from '../router.ts'
+
+/** Longest time that a long poll is held. */
+const timeoutMaxMs = 120_000
+
+/** Everything that is new. */
+export const syncRoutes = ({ sync }: Pick<ClientApiNeeds, 'sync'>) => [
+  route(api.sync, async ({ query, from }, who) => {
+    const { filter, since, full_state: fullState, set_presence: setPresence } = query
+    const useStateAfter = query.use_state_after || query['org.matrix.msc4222.use_state_after']
+    const timeoutMs = Math.min(query.timeout, timeoutMaxMs)
+    const request = {
+      fullState,
+      setPresence,
+      timeoutMs,
+      useStateAfter,
+      ...given({ filter, since }),
+    }
+    return raw(await sync.sync(who, request, from.signal))
+  }),
+]
