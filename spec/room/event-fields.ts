@@ -76,6 +76,7 @@ function readRoomId(json: JsonObject, type: string, rules: RoomVersionRules): Ro
   }
   // v12+: the room id of the create event is made from its hash and cannot be in it
   if (id !== undefined) throw badJson('room_id', 'must not be on a create event')
+  if (json['state_key'] !== '') throw badJson('state_key', 'must be empty on a create event')
   return undefined
 }
 

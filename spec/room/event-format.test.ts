@@ -253,6 +253,8 @@ describe('differences between room versions', () => {
     const pdu = parsePdu(create, v12)
     expect(pdu.roomId).toBe(`!${referenceHash(create, v12)}`)
     expect(() => parsePdu({ ...create, room_id: pdu.roomId }, v12)).toThrow(bad('room_id'))
+    const { state_key: _key, ...stateless } = create
+    expect(() => parsePdu(stateless, v12)).toThrow(bad('state_key'))
   })
 
   it('v12: the room id is a hash, and the create event is no auth event', () => {
