@@ -36,7 +36,7 @@ export interface FetchingKeyRing extends KeyRing {
 const validityMaxMs = 7 * 24 * 3_600_000
 /** After a fetch, successful or not, the server is left alone for this long, doubling with each failure. */
 const pauseMs = 5_000
-const pauseMaxMs = 600_000
+const pauseMaxMs = 60_000
 const serversMax = 20_000
 /** Fetches under way, and those that wait for their turn; beyond that keys are unknown. */
 const fetchesMax = 64

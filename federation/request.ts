@@ -107,14 +107,17 @@ export function createFederationClient(needs: Needs): FederationClient {
   async function attempt(server: ServerName, request: RemoteRequest): Promise<GuardedReply> {
     const route = await discovery.route(server)
     const body = typeof request.body === 'object' ? canonicalJson(request.body) : request.body
+    const url = new URL(request.path, route.origin)
+    // As the URL is written, so it is signed.
+    const signed = { method: request.method, path: `${url.pathname}${url.search}` }
     return await guardedRequest(needs.dispatcher, {
       method: request.method,
-      url: new URL(request.path, route.origin),
+      url,
       headers: {
         host: route.host,
         'user-agent': 'Folkmoot',
         accept: 'application/json',
-        ...(!request.unsigned && { authorization: authorization(needs, server, request, body) }),
+        ...(!request.unsigned && { authorization: authorization(needs, server, signed, body) }),
         ...(body !== undefined && { 'content-type': 'application/json' }),
       },
       ...(body !== undefined && { body }),

@@ -1,0 +1,148 @@
+/**
+ * Transactions of other servers: PDUs to their rooms' queues, EDUs to their slices, one result per PDU. A bad PDU
+ * never stops another; a transaction that is sent again gets the first answer.
+ * {@link https://spec.matrix.org/v1.19/server-server-api/#transactions}
+ */
+import type { InboundAnswers } from '../homeserver/destinations/inbound-answers.ts'
+import type { Events, Receipt } from '../homeserver/events/events.ts'
+import type { Logger } from '../homeserver/platform/log.ts'
+import { MatrixError } from '../spec/errors.ts'
+import { eduSchema } from '../spec/events/edus.ts'
+import { type EventId, isEventId, isRoomId, type RoomId, type ServerName } from '../spec/ids.ts'
+import { isObject, type JsonObject } from '../spec/json.ts'
+import { eventIdOf } from '../spec/room/event-format.ts'
+import type { Access } from './access.ts'
+import type { Edus } from './edus.ts'
+
+export interface Transaction {
+  readonly pdus?: readonly unknown[] | undefined
+  readonly edus?: readonly unknown[] | undefined
+}
+
+export interface Transactions {
+  /** Answers the body's text: `{"pdus": {<event id>: {} | {"error": …}}}`. */
+  receive(origin: ServerName, txnId: string, transaction: Transaction): Promise<string>
+}
+
+interface Needs {
+  readonly events: Pick<Events, 'receive' | 'rulesOf'>
+  readonly access: Pick<Access, 'isAllowed'>
+  readonly edus: Edus
+  readonly inbound: InboundAnswers
+  readonly log: Logger
+}
+
+/** Transactions of one server under way; it should wait for an answer before it sends another. */
+const underWayMax = 10
+const retryAfterMs = 1_000
+
+type Result = Readonly<Record<string, never>> | { readonly error: string }
+
+export function createTransactions(needs: Needs): Transactions {
+  const { events, access, edus, log } = needs
+  const underWay = new Map<ServerName, number>()
+
+  async function process(origin: ServerName, transaction: Transaction): Promise<string> {
+    const received = (transaction.edus ?? []).flatMap((edu) => eduSchema.safeParse(edu).data ?? [])
+    // Typing and receipts may speak of events that come with them.
+    const [early, late] = [received.filter(isForDevices), received.filter((e) => !isForDevices(e))]
+    const done = edus.receive(origin, early)
+    const results = new Map<EventId, Result>()
+    await Promise.all(
+      [...byRoom(transaction.pdus ?? [])].map(([room, pdus]) =>
+        receiveRoom(origin, room, pdus, results),
+      ),
+    )
+    await edus.receive(origin, late)
+    await done
+    return JSON.stringify({ pdus: Object.fromEntries(results) })
+  }
+
+  async function receiveRoom(
+    origin: ServerName,
+    room: RoomId,
+    pdus: readonly JsonObject[],
+    results: Map<EventId, Result>,
+  ): Promise<void> {
+    try {
+      if (!(await access.isAllowed(origin, room))) {
+        const denied = { error: 'Server is banned from room' }
+        for (const id of await idsOf(room, pdus)) results.set(id, denied)
+        return
+      }
+      for (const [id, receipt] of await events.receive(origin, room, pdus)) {
+        results.set(id, resultOf(receipt))
+      }
+    } catch (error) {
+      log.error({ origin, room, error }, 'PDUs could not be received')
+      for (const id of await idsOf(room, pdus).catch(() => [])) {
+        results.set(id, { error: 'Internal server error' })
+      }
+    }
+  }
+
+  async function idsOf(room: RoomId, pdus: readonly JsonObject[]): Promise<EventId[]> {
+    const rules = await events.rulesOf(room)
+    if (rules === undefined) return pdus.map(({ event_id }) => event_id).filter(isEventId)
+    return pdus.flatMap((pdu) => {
+      try {
+        return [eventIdOf(pdu, rules)]
+      } catch {
+        return []
+      }
+    })
+  }
+
+  return {
+    async receive(origin, txnId, transaction) {
+      return await needs.inbound.once(origin, txnId, async () => {
+        const running = underWay.get(origin) ?? 0
+        if (running >= underWayMax) {
+          const fields = { retry_after_ms: retryAfterMs }
+          throw new MatrixError('M_LIMIT_EXCEEDED', 'too many transactions at a time', { fields })
+        }
+        underWay.set(origin, running + 1)
+        try {
+          return await process(origin, transaction)
+        } finally {
+          const left = (underWay.get(origin) ?? 1) - 1
+          if (left === 0) underWay.delete(origin)
+          else underWay.set(origin, left)
+        }
+      })
+    },
+  }
+}
+
+/** EDUs that do not depend on the transaction's events. */
+function isForDevices({ edu_type }: { readonly edu_type: string }): boolean {
+  return !['m.typing', 'm.receipt', 'm.presence'].includes(edu_type)
+}
+
+/** PDUs that name a room, in their order; others cannot be checked against any version and are dropped. */
+function byRoom(pdus: readonly unknown[]): Map<RoomId, JsonObject[]> {
+  const rooms = new Map<RoomId, JsonObject[]>()
+  for (const pdu of pdus) {
+    if (!isObject(pdu)) continue
+    const { room_id: room } = pdu
+    if (!isRoomId(room)) continue
+    const list = rooms.get(room)
+    if (list) list.push(pdu)
+    else rooms.set(room, [pdu])
+  }
+  return rooms
+}
+
+function resultOf(receipt: Receipt): Result {
+  switch (receipt.kind) {
+    case 'accepted':
+    case 'known':
+    case 'soft-failed':
+      return {}
+    case 'rejected':
+    case 'dropped':
+      return { error: receipt.reason }
+    default:
+      return receipt satisfies never
+  }
+}
