@@ -58,7 +58,7 @@ export function verifyJson(
 }
 
 /** What a signature of the object covers. */
-export function bareJson(obj: JsonObject): string {
+function bareJson(obj: JsonObject): string {
   const { signatures, unsigned, ...signed } = obj
   return canonicalJson(signed)
 }
