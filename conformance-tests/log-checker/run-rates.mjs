@@ -1,0 +1,5 @@
+import { register } from 'tsx/esm/api'
+
+register()
+const { measureAsChild } = await import('./rates.ts')
+await measureAsChild(process.argv[2], process.argv[3])
