@@ -247,8 +247,8 @@ describe('a filter', () => {
   })
 
   it('chooses rooms', async () => {
-    const { alice, room } = await joinedRoom()
-    const other = await alice.createRoom()
+    const { alice, room } = await joinedRoom({ room_version: '11' })
+    const other = await alice.createRoom({ room_version: '11' })
     await alice.sendText(other, 'x')
     await alice.sendText(room, 'x')
     const joined = async (filter: object) => {

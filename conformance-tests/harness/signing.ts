@@ -29,7 +29,7 @@ export function unpadded(bytes: Uint8Array, url = false): string {
 
 /** Canonical JSON. {@link https://spec.matrix.org/v1.19/appendices/#canonical-json} */
 export function canonical(value: unknown): string {
-  return canonicalize(value, undefined, undefined, byCodePoint) ?? ""
+  return canonicalize(value, undefined, undefined, byCodePoint) ?? ''
 }
 
 function byCodePoint(a: string, b: string): number {
