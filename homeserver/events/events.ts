@@ -63,6 +63,11 @@ export interface EventPayload {
   readonly changesState: boolean
   /** Events whose entry in current state this event replaced. */
   readonly replaces?: EventId
+  /**
+   * A join, leave or knock of this other server's user that came in through us: we are the one who sends it to the
+   * servers in the room, but not back to that server.
+   */
+  readonly onBehalfOf?: ServerName
 }
 
 /** Used by tests and composition: the verdict of a room's auth rules for one event. */
