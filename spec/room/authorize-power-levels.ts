@@ -25,8 +25,12 @@ export function authorizePowerLevels(
   rules: RoomVersionRules,
   { create, current, level }: PowerLevelsContext,
 ): AuthVerdict {
-  const shape = checkShape(event.content, rules)
-  if (shape.kind === 'reject') return shape
+  // v10+, 10.1, 10.2
+  const levels = checkLevels(event.content, rules)
+  if (rules.integerPowerLevels && levels.kind === 'reject') return levels
+  // 10.3
+  const users = checkUsers(event.content, rules)
+  if (users.kind === 'reject') return users
 
   const next = levelTableOf(rules, event)
   // v12+, 10.4: creators have no entry, as no entry could bind them.
@@ -38,6 +42,8 @@ export function authorizePowerLevels(
 
   // 10.5: the first power levels of a room are free.
   if (current === undefined) return allow
+  // v1–9: a level that cannot be read cannot be compared. The text says nothing of it; servers in the field refuse it.
+  if (levels.kind === 'reject') return levels
   const now = levelTableOf(rules, current)
 
   // 10.6: named levels added, changed or removed; neither side above the sender's.
@@ -65,22 +71,23 @@ export function authorizePowerLevels(
   return allow
 }
 
-/** 10.1–10.3: what is present has the form that the room version asks for. */
-function checkShape(content: JsonObject, rules: RoomVersionRules): AuthVerdict {
-  if (rules.integerPowerLevels) {
-    // v10+, 10.1: named levels are integers.
-    for (const name of namedLevels) {
-      if (content[name] !== undefined && !Number.isSafeInteger(content[name])) {
-        return reject(`${name} is not an integer`)
-      }
-    }
-    // v10+, 10.2: so are the values of events and notifications.
-    for (const name of ['events', 'notifications']) {
-      if (!isLevelMap(content[name], rules)) return reject(`${name} is not a map of integers`)
+/** 10.1, 10.2: named levels can be read, and so can the values of events and (v6+) notifications. */
+function checkLevels(content: JsonObject, rules: RoomVersionRules): AuthVerdict {
+  for (const name of namedLevels) {
+    if (content[name] !== undefined && parseLevel(rules, content[name]) === undefined) {
+      return reject(`${name} is not a level`)
     }
   }
-  // 10.3: users maps user ids to levels.
-  const { users } = content
+  const { events, notifications } = content
+  if (!isLevelMap(events, rules)) return reject('events is not a map of levels')
+  if (rules.limitNotificationsPowerLevels && !isLevelMap(notifications, rules)) {
+    return reject('notifications is not a map of levels')
+  }
+  return allow
+}
+
+/** 10.3: users maps user ids to levels. */
+function checkUsers({ users }: JsonObject, rules: RoomVersionRules): AuthVerdict {
   if (!isLevelMap(users, rules)) return reject('users is not a map of levels')
   if (isObject(users) && !Object.keys(users).every(isUserId)) {
     return reject('users has a key that is not a user id')
