@@ -1,14 +1,10 @@
 import { LRUCache } from 'lru-cache'
-import type { Accounts } from '../homeserver/accounts/accounts.ts'
 import type { AuthSession, InteractiveAuth } from '../homeserver/accounts/interactive-auth.ts'
 import type { Requester } from '../homeserver/rooms/rooms.ts'
 import { forbidden, MatrixError } from '../spec/errors.ts'
 import { isObject, type JsonObject, objectAt, stringAt } from '../spec/json.ts'
 import { Answer } from './answer.ts'
-import { identifiedUser } from './identifier.ts'
-
-/** A stage of user-interactive authentication that this server knows. */
-export type Stage = 'm.login.dummy' | 'm.login.password' | 'm.login.registration_token'
+import { createStages, type Stage, type StageNeeds } from './auth-stages.ts'
 
 /** A request that has to be confirmed. */
 export interface Guarded {
@@ -31,114 +27,80 @@ export interface Confirmed {
   remember(result: JsonObject): Promise<void>
 }
 
-export interface InteractiveNeeds {
-  readonly sessions: InteractiveAuth
-  readonly accounts: Pick<Accounts, 'verifyPassword'>
-  readonly serverName: string
-  readonly registrationTokens: readonly string[]
-  readonly takeBudget: (limit: 'login', key: string) => void
-}
-
-/** Sessions whose passwords are remembered from one request to the next: in memory only, never stored. */
-const secretsMax = 1000
-const secretsMs = 600_000
-/** Characters of a body that a session remembers; the client of a larger one has to send it again. */
-const rememberedCharsMax = 16_384
-const secretFields: ReadonlySet<string> = new Set(['auth', 'password', 'new_password'])
+export type InteractiveNeeds = StageNeeds & { readonly sessions: InteractiveAuth }
 
 /**
  * Runs a request only after its user has confirmed it; until then the answer says what is wanted.
  * {@link https://spec.matrix.org/v1.19/client-server-api/#user-interactive-authentication-api}
  */
 export function createInteractive(needs: InteractiveNeeds) {
-  const secrets = new LRUCache<string, JsonObject>({ max: secretsMax, ttl: secretsMs })
+  const openSession = createSessionOpener(needs.sessions)
+  const refusalOf = createStages(needs)
 
   return async function interactive<R>(
     guarded: Guarded,
     run: (confirmed: Confirmed) => Promise<R>,
   ): Promise<R | Answer> {
     const { auth } = guarded.body
-    const given = isObject(auth) ? auth : undefined
-    const session = await sessionOf(guarded, given)
-    if (given === undefined) return challenge(session)
-    const type = stringAt(given, 'type')
+    if (!isObject(auth)) return challenge((await openSession(guarded, undefined)).session)
+    const { session, secrets } = await openSession(guarded, stringAt(auth, 'session'))
+    const type = stringAt(auth, 'type')
     let { completed } = session
     if (type !== undefined && !completed.includes(type)) {
-      const refusal = await attempt(type, given, guarded)
+      const stage = guarded.flows.flat().find((known) => known === type)
+      if (stage === undefined) return challenge(session, unknownStage(type))
+      const refusal = await refusalOf(stage, auth, guarded.who)
       if (refusal !== undefined) return challenge(session, refusal)
       completed = await needs.sessions.complete(session.id, type)
     }
-    const satisfied = session.flows.some((flow) => flow.every((stage) => completed.includes(stage)))
-    if (!satisfied) return challenge({ ...session, completed })
+    const confirmed = session.flows.some((flow) => flow.every((one) => completed.includes(one)))
+    if (!confirmed) return challenge({ ...session, completed })
     return await run({
-      body: {
-        ...objectAt(session.request, 'body'),
-        ...secrets.get(session.id),
-        ...guarded.body,
-      },
+      body: { ...objectAt(session.request, 'body'), ...secrets, ...guarded.body },
       ...(session.result !== undefined && { done: session.result }),
       remember: (result) => needs.sessions.setResult(session.id, result),
     })
   }
-
-  async function sessionOf(guarded: Guarded, auth: JsonObject | undefined): Promise<AuthSession> {
-    const id = auth && stringAt(auth, 'session')
-    const operation = `${guarded.operation} ${guarded.who?.user ?? ''}`
-    if (id === undefined) {
-      const session = await needs.sessions.create({
-        flows: guarded.flows,
-        params: {},
-        request: { operation, body: remembered(guarded.body) },
-      })
-      secrets.set(
-        session.id,
-        without(guarded.body, (key) => key === 'auth' || !secretFields.has(key)),
-      )
-      return session
-    }
-    const session = await needs.sessions.get(id)
-    if (session === undefined) {
-      throw new MatrixError('M_UNKNOWN', 'Unknown or expired session', { status: 400 })
-    }
-    if (stringAt(session.request, 'operation') !== operation) {
-      throw forbidden('the session was opened for another request')
-    }
-    return session
-  }
-
-  /** Undefined when the stage is done. */
-  async function attempt(
-    type: string,
-    auth: JsonObject,
-    guarded: Guarded,
-  ): Promise<MatrixError | undefined> {
-    const stage = guarded.flows.flat().find((known) => known === type)
-    switch (stage) {
-      case undefined:
-        return new MatrixError('M_UNRECOGNIZED', `${type} is not part of any flow here`)
-      case 'm.login.dummy':
-        return undefined
-      case 'm.login.password':
-        return (await isPassword(auth, guarded.who)) ? undefined : forbidden('Invalid password')
-      case 'm.login.registration_token':
-        return needs.registrationTokens.includes(stringAt(auth, 'token') ?? '')
-          ? undefined
-          : new MatrixError('M_UNAUTHORIZED', 'Invalid registration token')
-      default:
-        return stage satisfies never
-    }
-  }
-
-  async function isPassword(auth: JsonObject, who: Requester | undefined): Promise<boolean> {
-    const password = stringAt(auth, 'password')
-    if (who === undefined || password === undefined) return false
-    needs.takeBudget('login', who.user)
-    const user = identifiedUser(auth, needs.serverName) ?? who.user
-    return user === who.user && (await needs.accounts.verifyPassword(user, password))
-  }
 }
 
 export type Interactive = ReturnType<typeof createInteractive>
+
+/** Sessions whose passwords are remembered from one request to the next: in memory only, never stored. */
+const secretsMax = 1000
+const secretsMs = 600_000
+const secretFields: ReadonlySet<string> = new Set(['password', 'new_password'])
+/** Characters of a body that a session remembers; the client of a larger one has to send it again. */
+const rememberedCharsMax = 16_384
+
+/** Finds the session that a request belongs to, or opens one. */
+function createSessionOpener(sessions: InteractiveAuth) {
+  const secretsOf = new LRUCache<string, JsonObject>({ max: secretsMax, ttl: secretsMs })
+
+  return async function openSession(
+    { operation, who, flows, body }: Guarded,
+    id: string | undefined,
+  ): Promise<{ session: AuthSession; secrets: JsonObject }> {
+    const purpose = `${operation} ${who?.user ?? ''}`
+    if (id !== undefined) {
+      const session = await sessions.get(id)
+      if (session === undefined) {
+        throw new MatrixError('M_UNKNOWN', 'Unknown or expired session', { status: 400 })
+      }
+      if (stringAt(session.request, 'operation') !== purpose) {
+        throw forbidden('The session was opened for another request')
+      }
+      return { session, secrets: secretsOf.get(id) ?? {} }
+    }
+    const { auth: _, ...rest } = body
+    const open = pick(rest, (key) => !secretFields.has(key))
+    const kept = JSON.stringify(open).length > rememberedCharsMax ? {} : open
+    const request = { operation: purpose, body: kept }
+    const session = await sessions.create({ flows, params: {}, request })
+    const secrets = pick(rest, (key) => secretFields.has(key))
+    secretsOf.set(session.id, secrets)
+    return { session, secrets }
+  }
+}
 
 function challenge(session: AuthSession, refusal?: MatrixError): Answer {
   const body = {
@@ -151,11 +113,10 @@ function challenge(session: AuthSession, refusal?: MatrixError): Answer {
   return new Answer(JSON.stringify(body), { status: 401 })
 }
 
-function remembered(body: JsonObject): JsonObject {
-  const kept = without(body, (key) => secretFields.has(key))
-  return JSON.stringify(kept).length > rememberedCharsMax ? {} : kept
+function unknownStage(type: string): MatrixError {
+  return new MatrixError('M_UNRECOGNIZED', `${type} is not part of any flow here`)
 }
 
-function without(body: JsonObject, drops: (key: string) => boolean): JsonObject {
-  return Object.fromEntries(Object.entries(body).filter(([key]) => !drops(key)))
+function pick(body: JsonObject, wanted: (key: string) => boolean): JsonObject {
+  return Object.fromEntries(Object.entries(body).filter(([key]) => wanted(key)))
 }

@@ -4,6 +4,8 @@ import type { InteractiveAuth } from '../homeserver/accounts/interactive-auth.ts
 import type { Profiles } from '../homeserver/accounts/profiles.ts'
 import type { Sessions } from '../homeserver/accounts/sessions.ts'
 import type { Config } from '../homeserver/config.ts'
+import type { Encryption } from '../homeserver/encryption/encryption.ts'
+import type { ToDevice } from '../homeserver/encryption/to-device.ts'
 import type { Clock } from '../homeserver/platform/clock.ts'
 import type { Logger } from '../homeserver/platform/log.ts'
 import type { Random } from '../homeserver/platform/random.ts'
@@ -46,6 +48,8 @@ export interface ClientApiNeeds {
   readonly interactiveAuth: InteractiveAuth
   readonly profiles: Profiles
   readonly accountData: AccountData
+  readonly encryption: Encryption
+  readonly toDevice: ToDevice
   readonly rooms: Rooms
   readonly memberships: Memberships
   readonly remote: Pick<Remote, 'publicRooms'>

@@ -4,7 +4,9 @@ import type { ClientApiNeeds } from '../needs.ts'
 import type { Route } from '../router.ts'
 import { accountRoutes } from './account.ts'
 import { adminRoutes } from './admin.ts'
+import { deviceRoutes } from './devices.ts'
 import { directoryRoutes } from './directory.ts'
+import { encryptionRoutes } from './encryption.ts'
 import { miscRoutes } from './misc.ts'
 import { readingRoutes } from './reading.ts'
 import { roomRoutes } from './rooms.ts'
@@ -30,6 +32,8 @@ export function createRoutes(needs: RouteNeeds): readonly Route[] {
     ...roomRoutes(needs),
     ...directoryRoutes(needs),
     ...userDataRoutes(needs),
+    ...deviceRoutes(needs),
+    ...encryptionRoutes(needs),
     ...adminRoutes(needs),
   ])
 }

@@ -55,7 +55,7 @@ export const deleteDevices = endpoint({
   auth: 'token',
   rateLimit: 'write',
   paths: ['/_matrix/client/v3/delete_devices'],
-  body: z.object({ auth: authData, devices: z.array(deviceIdSchema).max(10_000) }),
+  body: z.object({ auth: authData, devices: z.array(deviceIdSchema).max(10_000).exactOptional() }),
   reply: nothing,
 })
 
@@ -85,7 +85,7 @@ export const queryKeys = endpoint({
     timeout: timeoutMs,
     device_keys: z.record(userIdSchema, z.array(z.string().max(512)).max(1000)),
   }),
-  reply: z.looseObject({ device_keys: jsonObject, failures: jsonObject.exactOptional() }),
+  reply: jsonObject,
 })
 
 export const claimKeys = endpoint({
@@ -98,7 +98,7 @@ export const claimKeys = endpoint({
     timeout: timeoutMs,
     one_time_keys: z.record(userIdSchema, z.record(z.string().max(512), z.string().max(255))),
   }),
-  reply: z.object({ one_time_keys: jsonObject, failures: jsonObject.exactOptional() }),
+  reply: jsonObject,
 })
 
 export const getKeyChanges = endpoint({
@@ -140,7 +140,7 @@ export const uploadSignatures = endpoint({
     '/_matrix/client/unstable/keys/signatures/upload',
   ],
   body: z.record(userIdSchema, z.record(z.string().max(512), jsonObject)),
-  reply: z.object({ failures: jsonObject }),
+  reply: jsonObject,
 })
 
 export const sendToDevice = endpoint({
