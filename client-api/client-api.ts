@@ -16,6 +16,7 @@ const requestIdPrefixLength = 6
 export function createClientApi(needs: ClientApiNeeds): { callback(): RequestListener } {
   const { config, clock, log, random, accounts, sessions } = needs
   const takeBudget = config.rateLimits ? createRateLimiter({ clock }) : () => {}
+  const isTrustedProxy = proxiesOf(config.trustedProxies)
   const interactive = createInteractive({
     sessions: needs.interactiveAuth,
     accounts,
@@ -32,8 +33,8 @@ export function createClientApi(needs: ClientApiNeeds): { callback(): RequestLis
     log,
     clock,
     requestIdPrefix: `${random.text(requestIdPrefixLength)}-`,
-    isTrustedProxy: proxiesOf(config.trustedProxies),
+    isTrustedProxy,
   })
-  const listener = createServer({ dispatch, pages: createPages(needs), log })
+  const listener = createServer({ dispatch, pages: createPages({ ...needs, isTrustedProxy }), log })
   return { callback: () => listener }
 }

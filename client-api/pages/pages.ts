@@ -1,7 +1,20 @@
 import Router from '@koa/router'
 import type { ClientApiNeeds } from '../needs.ts'
+import { originOf } from '../origin.ts'
+import { mountFirstAdmin } from './first-admin.ts'
 
 /** The few pages for people. */
-export function createPages(_needs: Pick<ClientApiNeeds, 'accounts' | 'config'>): Router {
-  return new Router()
+export function createPages(
+  needs: Pick<ClientApiNeeds, 'accounts' | 'config'> & {
+    readonly isTrustedProxy: (address: string) => boolean
+  },
+): Router {
+  const { accounts, config, isTrustedProxy } = needs
+  const router = new Router()
+  mountFirstAdmin(router, {
+    accounts,
+    serverName: config.serverName,
+    baseUrlOf: ({ req, res }) => config.publicBaseUrl || originOf(req, res, isTrustedProxy).baseUrl,
+  })
+  return router
 }
