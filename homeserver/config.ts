@@ -209,7 +209,7 @@ function reportOf(config: Config, given: ReadonlyMap<string, { origin: string }>
     const setting = settings.get(key)
     return {
       name: setting?.name ?? key,
-      value: setting?.secret && value !== '' ? '(secret)' : value,
+      value: setting?.secret && String(value) !== '' ? '(secret)' : value,
       origin: given.get(key)?.origin ?? 'default',
       allowed: setting?.allowed ?? '',
       sentence: setting?.sentence ?? '',

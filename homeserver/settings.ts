@@ -23,13 +23,28 @@ export const settingsSchema = z.strictObject({
       description:
         'Where clients reach this server from outside; empty: as they happened to reach it.',
     }),
+  adminContact: z
+    .union([z.email(), z.literal('')])
+    .default('')
+    .meta({
+      allowed: 'a mail address',
+      description: 'Whom people may write to about this server.',
+    }),
+  federationAddress: z
+    .string()
+    .refine((text) => text === '' || isServerName(text))
+    .default('')
+    .meta({
+      allowed: 'a host name with an optional port',
+      description: 'Where other servers connect, if that is not what the server name says.',
+    }),
   signingKeyFile: path('', 'The signing key in Synapse’s format; empty: made at the first start.'),
 
   // Processes
   workers: integer(1, 1, 64, 'How many processes of this machine serve requests.'),
   internalHost: host('127.0.0.1', 'Address on which processes of this instance reach each other.'),
   internalPort: integer(0, 0, 65_535, 'Port of that address; 0 takes a free one.'),
-  drainMs: integer(8_000, 0, 60_000, 'How long a stopping process waits for requests in flight.'),
+  drainMs: integer(6_000, 0, 60_000, 'How long a stopping process waits for requests in flight.'),
 
   // Listeners
   clientHost: host('0.0.0.0', 'Address of the plain-HTTP listener for clients.'),
@@ -59,6 +74,7 @@ export const settingsSchema = z.strictObject({
     'Who may make an account: nobody, anybody, or who has a registration token.',
   ),
   registrationSharedSecret: secret('Secret of /_synapse/admin/v1/register; empty: it is closed.'),
+  registrationTokens: list('Tokens that open registration when it takes them.', true),
   guests: flag(false, 'Whether visitors without an account may look at rooms that allow it.'),
   accessTokenMs: integer(
     0,
@@ -74,11 +90,7 @@ export const settingsSchema = z.strictObject({
     .enum(['10', '11', '12'])
     .default('12')
     .meta({ description: 'Version of a new room for which the client asks none.' }),
-  appserviceFiles: z
-    .array(z.string().min(1))
-    .max(100)
-    .default([])
-    .meta({ description: 'Registrations of bridges and bots (YAML files).' }),
+  appserviceFiles: list('Registrations of bridges and bots (YAML files).'),
   urlPreviews: flag(false, 'Whether the server fetches the pages that people link, to show them.'),
   redactionRetentionMs: integer(
     604_800_000,
@@ -139,6 +151,14 @@ function flag(value: boolean, description: string) {
 function choice<const T extends readonly [string, ...string[]]>(values: T, description: string) {
   const schema = z.enum(values)
   return schema.default(schema.parse(values[0])).meta({ description })
+}
+
+function list(description: string, isSecret = false) {
+  return z
+    .array(z.string().min(1).max(4_096))
+    .max(1_000)
+    .default([])
+    .meta({ description, secret: isSecret, allowed: 'a list' })
 }
 
 function path(value: string, description: string) {
