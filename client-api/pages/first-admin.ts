@@ -7,16 +7,17 @@ import { MatrixError } from '../../spec/errors.ts'
 import type { ServerName } from '../../spec/ids.ts'
 import { type Html, html, page, pageHeaders, when } from './html.ts'
 
-const root = '/_folkmoot/first-admin'
+const path = '/_folkmoot/first-admin'
 
-/** Path of the page that makes the first administrator; the token is good once. */
+/** Path and query of the page that makes the first administrator; the token is good once. */
 export function firstAdminPath(token: string): string {
-  return `${root}/${encodeURIComponent(token)}`
+  return `${path}?token=${encodeURIComponent(token)}`
 }
 
 /** Shortest password for somebody who can do everything. */
 const passwordLengthMin = 10
 const formBytesMax = 16_384
+const tokenLengthMax = 255
 
 const form = z.object({
   username: z.string().trim().min(1).max(255),
@@ -43,13 +44,13 @@ export function mountFirstAdmin(router: Router, needs: FirstAdminNeeds): void {
     onError: (_error, ctx) => ctx.throw(400),
   })
 
-  router.get(`${root}/:token`, async (ctx) => {
-    const token = tokenOf(ctx.params)
+  router.get(path, async (ctx) => {
+    const token = tokenOf(ctx)
     if (await accounts.checkAdminInvite(token)) show(ctx, 200, formPage(needs.serverName))
     else show(ctx, 410, gonePage())
   })
-  router.post(`${root}/:token`, readForm, async (ctx) => {
-    const token = tokenOf(ctx.params)
+  router.post(path, readForm, async (ctx) => {
+    const token = tokenOf(ctx)
     if (!(await accounts.checkAdminInvite(token))) return show(ctx, 410, gonePage())
     const input = form.safeParse(ctx.request.body)
     const username = input.data?.username.toLowerCase() ?? ''
@@ -80,8 +81,9 @@ export function mountFirstAdmin(router: Router, needs: FirstAdminNeeds): void {
   }
 }
 
-function tokenOf(params: unknown): string {
-  return z.object({ token: z.string().max(255) }).safeParse(params).data?.token ?? ''
+function tokenOf({ query }: Context): string {
+  const { token } = query
+  return typeof token === 'string' && token.length <= tokenLengthMax ? token : ''
 }
 
 function show(ctx: Context, status: number, content: Html): void {
