@@ -30,6 +30,7 @@ export interface AccountData {
   /** Throws M_NOT_FOUND. */
   get(user: UserId, type: string): Promise<JsonObject>
   getRoom(user: UserId, room: RoomId, type: string): Promise<JsonObject>
+  findRoom(user: UserId, room: RoomId, type: string): Promise<JsonObject | undefined>
   /** Throws M_BAD_JSON with status 405 for types that the server manages. */
   set(user: UserId, type: string, content: JsonObject): Promise<void>
   setRoom(user: UserId, room: RoomId, type: string, content: JsonObject): Promise<void>
@@ -116,6 +117,7 @@ export function createAccountData(needs: {
   return {
     get: (user, type) => get(user, undefined, type),
     getRoom: get,
+    findRoom: find,
     set: (user, type, content) => set(user, undefined, type, content),
     setRoom: set,
     all: async (user, upTo = Number.MAX_SAFE_INTEGER) =>

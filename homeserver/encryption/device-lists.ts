@@ -12,11 +12,11 @@ import {
 } from '../../spec/ids.ts'
 import { isObject, type JsonObject } from '../../spec/json.ts'
 import type { Database } from '../database/database.ts'
+import { eduEntry } from '../destinations/destinations.ts'
 import type { Memberships } from '../rooms/rooms.ts'
 import type { LogEntry, LogWriter, Tail } from '../stream/log.ts'
 import { writeDone } from '../stream/settled.ts'
 import { createListChanges, type ListChanges } from './list-changes.ts'
-import { outboxEntry } from './outbox-entry.ts'
 import * as queries from './queries.ts'
 
 /** What became of one device. */
@@ -83,7 +83,11 @@ export function createDeviceLists(needs: DeviceListsNeeds): DeviceLists {
     const servers = await remoteServersOf(user)
     const outgoing = servers.flatMap((destination) =>
       edus.map(({ device, content }) =>
-        outboxEntry(destination, 'm.device_list_update', content, `device:${user}:${device}`),
+        eduEntry(
+          destination,
+          { edu_type: 'm.device_list_update', content },
+          `device:${user}:${device}`,
+        ),
       ),
     )
     return [listEntry(user, 'devices'), ...outgoing]
@@ -128,7 +132,7 @@ export function createDeviceLists(needs: DeviceListsNeeds): DeviceLists {
       }
       const servers = await remoteServersOf(user)
       const outgoing = servers.map((destination) =>
-        outboxEntry(destination, 'm.signing_key_update', content, `signing:${user}`),
+        eduEntry(destination, { edu_type: 'm.signing_key_update', content }, `signing:${user}`),
       )
       return [listEntry(user, 'signing'), ...outgoing]
     },

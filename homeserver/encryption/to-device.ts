@@ -14,12 +14,12 @@ import {
 import { isObject, type JsonObject, stringAt } from '../../spec/json.ts'
 import type { Database } from '../database/database.ts'
 import { requireStorable } from '../database/stored-text.ts'
+import { eduEntry } from '../destinations/destinations.ts'
 import type { Random } from '../platform/random.ts'
 import type { Requester } from '../rooms/rooms.ts'
 import type { LogEntry, LogWrite, LogWriter, Tail } from '../stream/log.ts'
 import { refusal } from '../stream/settled.ts'
 import { createInboxes, type ToDeviceMessage } from './inboxes.ts'
-import { outboxEntry } from './outbox-entry.ts'
 import type { ToDeviceRow } from './queries.ts'
 import * as queries from './queries.ts'
 
@@ -110,11 +110,14 @@ export function createToDevice(needs: ToDeviceNeeds): ToDevice {
     }
     return [...byServer].map(([destination, users]) => {
       const message_id = needs.random.text(32)
-      return outboxEntry(destination, 'm.direct_to_device', {
-        sender,
-        type,
-        message_id,
-        messages: users,
+      return eduEntry(destination, {
+        edu_type: 'm.direct_to_device',
+        content: {
+          sender,
+          type,
+          message_id,
+          messages: users,
+        },
       })
     })
   }

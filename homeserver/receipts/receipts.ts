@@ -1,0 +1,258 @@
+/**
+ * Owns read receipts: who has read how far in which room. A receipt only moves forwards; every move is a row of the
+ * log (kind receipt). {@link https://spec.matrix.org/v1.19/client-server-api/#receipts}
+ */
+import { forbidden, invalidParam } from '../../spec/errors.ts'
+import {
+  type EventId,
+  isEventId,
+  isUserId,
+  type RoomId,
+  type ServerName,
+  serverOfUser,
+  type UserId,
+} from '../../spec/ids.ts'
+import type { JsonObject } from '../../spec/json.ts'
+import type { Database } from '../database/database.ts'
+import type { Events } from '../events/events.ts'
+import type { Clock } from '../platform/clock.ts'
+import type { Memberships, Requester } from '../rooms/rooms.ts'
+import type { LogEntry, LogRow, LogWriter, Tail } from '../stream/log.ts'
+import { writeDone } from '../stream/settled.ts'
+import * as queries from './queries.ts'
+
+export type ReceiptType = 'm.read' | 'm.read.private'
+
+/** What a log row of kind receipt says; its `ref` is this as JSON. */
+export interface Receipt {
+  readonly type: string
+  readonly event_id: EventId
+  /** `main` or a thread's root; absent for a receipt of the whole room. */
+  readonly thread_id?: string
+  /** Milliseconds since the epoch. */
+  readonly ts: number
+}
+
+export interface Receipts {
+  /**
+   * Marks what the requester has read. A receipt behind the one before does nothing. Throws M_FORBIDDEN outside
+   * the room, M_INVALID_PARAM for a thread that is none.
+   */
+  mark(
+    who: Requester,
+    room: RoomId,
+    type: ReceiptType | 'm.fully_read',
+    event: EventId,
+    threadId?: string,
+  ): Promise<void>
+  /** Content of the m.receipt event of each room in which something moved with after < position <= upTo. */
+  since(
+    rooms: readonly RoomId[],
+    range: { after: number; upTo: number; viewer: UserId },
+  ): Promise<ReadonlyMap<RoomId, JsonObject>>
+  /** The same from log rows that are at hand. */
+  contentOf(rows: readonly LogRow[], viewer: UserId): JsonObject | undefined
+  /** A user's receipts in a room. */
+  ofUser(room: RoomId, user: UserId): Promise<readonly Receipt[]>
+  /** Receipts of many users of a room. */
+  ofUsers(room: RoomId, users: readonly UserId[]): Promise<ReadonlyMap<UserId, readonly Receipt[]>>
+  /** One room of an m.receipt EDU; what is not of a joined user of `origin` is passed over. */
+  onRemoteReceipts(origin: ServerName, room: RoomId, receipts: RemoteReceipts): Promise<void>
+}
+
+/** type → user → receipt, as servers tell each other. */
+export type RemoteReceipts = Readonly<
+  Record<
+    string,
+    Readonly<
+      Record<
+        UserId,
+        {
+          readonly event_ids: readonly EventId[]
+          readonly data: { readonly ts: number; readonly thread_id?: string | undefined }
+        }
+      >
+    >
+  >
+>
+
+export interface ReceiptsNeeds {
+  readonly db: Database
+  readonly log: Pick<LogWriter, 'write'>
+  readonly tail: Pick<Tail, 'loader'>
+  readonly clock: Clock
+  readonly memberships: Pick<Memberships, 'isJoined'>
+  readonly events: Pick<Events, 'get'>
+  /** The log entry of a change of account data that the server itself makes, and the data itself. */
+  readonly accountData: {
+    entry(user: UserId, room: RoomId | undefined, type: string, content: JsonObject): LogEntry
+    findRoom(user: UserId, room: RoomId, type: string): Promise<JsonObject | undefined>
+  }
+}
+
+const receiptsPerRoomMax = 2000
+const receiptsPerEduMax = 1000
+const threadIdLengthMax = 255
+
+export function createReceipts(needs: ReceiptsNeeds): Receipts {
+  const { db, log, clock, memberships, events } = needs
+  // Everything is in the row's ref.
+  needs.tail.loader('receipt', async (rows) => rows.map(receiptOf))
+
+  /** Is `next` ahead of `before` in this room; what is not known here counts as ahead. */
+  async function isAhead(
+    room: RoomId,
+    next: EventId,
+    before: EventId | undefined,
+  ): Promise<boolean> {
+    if (before === undefined) return true
+    if (before === next) return false
+    const found = await events.get([next, before])
+    const to = found.get(next)
+    const from = found.get(before)
+    if (to !== undefined && to.pdu.roomId !== room) return false
+    if (to?.position === undefined || from?.position === undefined) return true
+    return to.position > from.position
+  }
+
+  async function mark(
+    who: Requester,
+    room: RoomId,
+    type: ReceiptType,
+    event: EventId,
+    thread: string | undefined,
+  ) {
+    const receipt: Receipt = {
+      type,
+      event_id: event,
+      ...(thread === undefined ? {} : { thread_id: thread }),
+      ts: clock.now(),
+    }
+    const rows = await queries.receiptsOfUser(db, room, who.user)
+    const before = rows.find((row) => row.type === type && row.thread_id === (thread ?? ''))
+    if (!(await isAhead(room, event, before?.event_id))) return
+    await writeDone(log, { entries: [receiptEntry(who.user, room, receipt)] })
+  }
+
+  async function markFullyRead(user: UserId, room: RoomId, event: EventId): Promise<void> {
+    const before = (await needs.accountData.findRoom(user, room, 'm.fully_read'))?.['event_id']
+    if (!(await isAhead(room, event, isEventId(before) ? before : undefined))) return
+    const entry = needs.accountData.entry(user, room, 'm.fully_read', { event_id: event })
+    await writeDone(log, { entries: [entry] })
+  }
+
+  return {
+    async mark(who, room, type, event, threadId) {
+      if (!(await memberships.isJoined(who.user, room))) throw forbidden('not in the room')
+      if (type === 'm.fully_read') {
+        if (threadId !== undefined) throw invalidParam('thread_id', 'read markers have no thread')
+        return await markFullyRead(who.user, room, event)
+      }
+      requireThread(threadId)
+      await mark(who, room, type, event, threadId)
+    },
+    async since(rooms, range) {
+      const rows = await queries.receiptsBetween(db, rooms, { ...range, limit: receiptsPerRoomMax })
+      const byRoom = new Map<RoomId, queries.ReceiptRow[]>()
+      for (const row of rows) {
+        const ofRoom = byRoom.get(row.room_id)
+        if (ofRoom === undefined) byRoom.set(row.room_id, [row])
+        else ofRoom.push(row)
+      }
+      return new Map(
+        [...byRoom].map(([room, ofRoom]) => [
+          room,
+          contentFrom(ofRoom.map((row) => ({ user: row.user_id, receipt: receiptFrom(row) }))),
+        ]),
+      )
+    },
+    contentOf(rows, viewer) {
+      const seen = rows.flatMap((row) => {
+        if (row.kind !== 'receipt' || row.user === undefined) return []
+        const receipt = receiptOf(row)
+        return receipt.type === 'm.read.private' && row.user !== viewer
+          ? []
+          : [{ user: row.user, receipt }]
+      })
+      return seen.length === 0 ? undefined : contentFrom(seen)
+    },
+    async ofUser(room, user) {
+      return (await queries.receiptsOfUser(db, room, user)).map(receiptFrom)
+    },
+    async ofUsers(room, users) {
+      const byUser = new Map<UserId, Receipt[]>(users.map((user) => [user, []]))
+      for (const row of await queries.receiptsOfUsers(db, room, users)) {
+        byUser.get(row.user_id)?.push(receiptFrom(row))
+      }
+      return byUser
+    },
+    async onRemoteReceipts(origin, room, receipts) {
+      const entries: LogEntry[] = []
+      for (const [user, given] of userEntries(receipts['m.read'] ?? {})) {
+        const [event] = given.event_ids
+        if (event === undefined || entries.length >= receiptsPerEduMax) continue
+        if (serverOfUser(user) !== origin || !(await memberships.isJoined(user, room))) continue
+        const thread = given.data.thread_id
+        const head = { type: 'm.read', event_id: event, ts: given.data.ts }
+        entries.push(
+          receiptEntry(user, room, thread === undefined ? head : { ...head, thread_id: thread }),
+        )
+      }
+      if (entries.length > 0) await writeDone(log, { entries })
+    },
+  }
+}
+
+function requireThread(threadId: string | undefined): void {
+  if (threadId === undefined || threadId === 'main') return
+  if (threadId.length > threadIdLengthMax || !isEventId(threadId)) {
+    throw invalidParam('thread_id', 'neither main nor the root of a thread')
+  }
+}
+
+function receiptEntry(user: UserId, room: RoomId, receipt: Receipt): LogEntry {
+  const { type, event_id, thread_id = '', ts } = receipt
+  const row = { room_id: room, user_id: user, type, thread_id, event_id, ts }
+  return {
+    kind: 'receipt',
+    room,
+    user,
+    ref: JSON.stringify(receipt),
+    payload: receipt,
+    tables: { receipts: [row] },
+  }
+}
+
+/** What a log row of kind receipt says. */
+export function receiptOf(row: LogRow): Receipt {
+  const { type, event_id, thread_id, ts }: Partial<Record<keyof Receipt, unknown>> = JSON.parse(
+    row.ref,
+  )
+  if (typeof type !== 'string' || !isEventId(event_id) || typeof ts !== 'number') {
+    throw new Error('not the ref of a receipt')
+  }
+  return typeof thread_id === 'string' ? { type, event_id, thread_id, ts } : { type, event_id, ts }
+}
+
+function receiptFrom({ type, event_id, thread_id, ts }: queries.ReceiptRow): Receipt {
+  return thread_id === '' ? { type, event_id, ts } : { type, event_id, thread_id, ts }
+}
+
+/** event → type → user → {ts, thread_id}; later receipts stand beside earlier ones of other threads. */
+function contentFrom(receipts: readonly { user: UserId; receipt: Receipt }[]): JsonObject {
+  const content: Record<string, Record<string, Record<string, JsonObject>>> = {}
+  for (const { user, receipt } of receipts) {
+    const { type, event_id, thread_id, ts } = receipt
+    const types = content[event_id] ?? {}
+    content[event_id] = types
+    const users = types[type] ?? {}
+    types[type] = users
+    users[user] = thread_id === undefined ? { ts } : { ts, thread_id }
+  }
+  return content
+}
+
+/** `Object.entries` with the type of the keys, which the border has checked. */
+function userEntries<V extends object>(record: Readonly<Record<UserId, V>>): [UserId, V][] {
+  return Object.entries(record).flatMap(([user, value]) => (isUserId(user) ? [[user, value]] : []))
+}
