@@ -30,6 +30,8 @@ export interface RemoteRequest {
   readonly replyBytesMax?: number
   /** Ask also when the server did not answer lately: somebody waits for it, or it has to be found out. */
   readonly ignoreBackoff?: boolean
+  /** Any answer but success keeps the backoff: nothing better can be expected of the next attempt. */
+  readonly refusalIsFailure?: boolean
   /** Key requests are not signed. */
   readonly unsigned?: boolean
 }
@@ -93,7 +95,8 @@ export function createFederationClient(needs: Needs): FederationClient {
         if (request.method !== 'POST' && isStale(error)) return attempt(server, request)
         throw error
       })
-      if (reply.status === 429 || reply.status >= 500) {
+      const isRefused = request.refusalIsFailure === true && reply.status >= 300
+      if (isRefused || reply.status === 429 || reply.status >= 500) {
         backoff.failed(server, retryAfterMs(reply))
       } else backoff.succeeded(server)
       return reply

@@ -13,7 +13,6 @@ import { createInboundAnswers, type InboundAnswers } from './inbound-answers.ts'
 import {
   advanceBehind,
   behindOf,
-  type CursorRow,
   cursors,
   deleteCursors,
   deleteFromOutbox,
@@ -53,7 +52,7 @@ export interface Destinations extends AsyncDisposable {
   /** Servers for which something waits. */
   waiting(): Promise<ServerName[]>
   /** Up to where each process, also of those that are gone, has handled our events. */
-  cursors(): Promise<readonly CursorRow[]>
+  cursors(): Promise<{ process: string; position: Position; ageMs: number }[]>
   setCursor(process: string, position: Position): Promise<void>
   dropCursors(processes: readonly string[]): Promise<void>
 }
@@ -116,7 +115,12 @@ export async function createDestinations(needs: {
     },
     caughtUp: (server, room, upTo) => advanceBehind(db, server, room, upTo),
     waiting: async () => (await waitingDestinations(db, waitingMax)).map(({ server }) => server),
-    cursors: () => cursors(db),
+    cursors: async () =>
+      (await cursors(db)).map(({ process, position, age_ms }) => ({
+        process,
+        position,
+        ageMs: age_ms,
+      })),
     setCursor: (process, position) => upsertCursor(db, process, position),
     dropCursors: (processes) => deleteCursors(db, processes),
     async [Symbol.asyncDispose]() {

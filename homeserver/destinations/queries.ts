@@ -108,10 +108,13 @@ export async function waitingDestinations(
 export interface CursorRow {
   readonly process: string
   readonly position: number
+  readonly age_ms: number
 }
 
 export async function cursors(db: Db): Promise<CursorRow[]> {
-  return await db<CursorRow>`select process, position from sender_cursors`
+  return await db<CursorRow>`
+    select process, position, (extract(epoch from clock_timestamp() - at) * 1000)::bigint as age_ms
+    from sender_cursors`
 }
 
 export async function upsertCursor(db: Db, process: string, position: number): Promise<void> {

@@ -1,0 +1,255 @@
+/**
+ * Sends what commits here to the servers it is for. Follows the log; of a destination's queue only its owner sends.
+ * An event's destinations are fixed when it commits: the servers in the room before it and after it.
+ */
+import type { Destinations } from '../homeserver/destinations/destinations.ts'
+import type { EventPayload, Events } from '../homeserver/events/events.ts'
+import type { StoredEvent } from '../homeserver/events/stored-event.ts'
+import type { Clock } from '../homeserver/platform/clock.ts'
+import type { Logger } from '../homeserver/platform/log.ts'
+import type { LogRow, Position, Processes, Tail } from '../homeserver/stream/log.ts'
+import { isServerName, type RoomId, type ServerName, serverOfUser } from '../spec/ids.ts'
+import { isObject, type JsonObject, stringAt } from '../spec/json.ts'
+import { createDestinationQueue, type DestinationQueue } from './destination-queue.ts'
+import { eduText, receiptContent } from './outgoing.ts'
+import type { FederationClient } from './request.ts'
+import { createRoomServers, memberOf } from './room-servers.ts'
+import { createSenderCursor, type LiveEvents } from './sender-cursor.ts'
+import { createTransport } from './transport.ts'
+
+export interface Sender extends AsyncDisposable {
+  /** Takes up what was left by an earlier run; called once, when the tail has started. */
+  start(): Promise<void>
+  /** An EDU that is worth nothing later, to the servers in a room; a newer one with the same key replaces it. */
+  sendToRoom(room: RoomId, edu: { edu_type: string; content: JsonObject }, key: string): void
+  /** As sendToRoom, to the servers given. */
+  sendTo(
+    servers: Iterable<ServerName>,
+    edu: { edu_type: string; content: JsonObject },
+    key: string,
+  ): void
+}
+
+export interface SenderNeeds {
+  readonly serverName: ServerName
+  readonly client: FederationClient
+  readonly destinations: Destinations
+  readonly events: Pick<Events, 'serversIn' | 'timeline' | 'serverMaySee'>
+  readonly tail: Pick<Tail, 'position' | 'subscribe'>
+  readonly processes: Processes
+  readonly clock: Clock
+  readonly log: Logger
+  /** Live events after a position, in order, as the log has them. */
+  readonly liveEvents: LiveEvents
+}
+
+/** Queues whose pause has ended are found within this. */
+const tickMs = 250
+/** What waits in the database for destinations that no row of the log speaks of is looked for. */
+const sweepMs = 30_000
+/** Idle queues are dropped when there are more than this. */
+const queuesMax = 10_000
+
+export function createSender(needs: SenderNeeds): Sender {
+  const { serverName, processes, tail, destinations, clock, log } = needs
+  const transport = createTransport(needs)
+  const servers = createRoomServers(needs)
+  const queues = new Map<ServerName, DestinationQueue>()
+  const touched = new Set<DestinationQueue>()
+  /** Rooms whose servers are being loaded: what comes for them keeps its order. */
+  const lanes = new Map<RoomId, Promise<void>>()
+  const inLanes = new Set<Position>()
+  const cursor = createSenderCursor({ ...needs, queues, replay, oldestInHand })
+
+  function owns(server: ServerName): boolean {
+    return processes.ownerOf(`destination:${server}`) === undefined
+  }
+
+  function queueOf(server: ServerName): DestinationQueue {
+    const known = queues.get(server)
+    if (known) return known
+    const queue = createDestinationQueue(server, { ...needs, ...transport })
+    queues.set(server, queue)
+    return queue
+  }
+
+  /** Pumped when all that came together is in the queues. */
+  function touch(queue: DestinationQueue): void {
+    if (touched.size === 0) queueMicrotask(pumpTouched)
+    touched.add(queue)
+  }
+
+  function pumpTouched(): void {
+    const queues = [...touched]
+    touched.clear()
+    for (const queue of queues) queue.pump()
+  }
+
+  function onRows(rows: readonly LogRow[]): void {
+    for (const row of rows) {
+      if (row.kind === 'event' && isEventPayload(row.payload)) onEvent(row.payload, row.position)
+      else if (row.kind === 'outbox') onOutbox(row.ref)
+      else if (row.kind === 'receipt') onReceipt(row)
+      else if (row.kind === 'state' && row.room) servers.forget(row.room)
+    }
+  }
+
+  function onEvent(payload: EventPayload, position: Position): void {
+    const before = servers.apply(payload)
+    if (!isToSend(payload)) return
+    const { roomId } = payload.event.pdu
+    const now = servers.peek(roomId)
+    if (now && !lanes.has(roomId)) {
+      dispatch(payload, position, now, before)
+      return
+    }
+    inLanes.add(position)
+    inLane(roomId, async () => {
+      dispatch(payload, position, await servers.load(roomId), before)
+      inLanes.delete(position)
+    })
+  }
+
+  function isToSend({ event, onBehalfOf }: EventPayload): boolean {
+    return onBehalfOf !== undefined || serverOfUser(event.pdu.sender) === serverName
+  }
+
+  function dispatch(
+    { event, onBehalfOf }: EventPayload,
+    position: Position,
+    after: ReadonlySet<ServerName>,
+    before: ReadonlySet<ServerName> = after,
+  ): void {
+    const to = before === after ? after : new Set([...before, ...after])
+    for (const server of withTarget(to, event)) {
+      if (server === serverName || server === onBehalfOf || !owns(server)) continue
+      const queue = queueOf(server)
+      queue.push(event, position)
+      touch(queue)
+    }
+  }
+
+  /** After a restart: which events were delivered is not known exactly, so that they are looked up and sent again. */
+  async function replay(events: readonly { event: StoredEvent; position: Position }[]) {
+    for (const { event, position } of events) {
+      if (serverOfUser(event.pdu.sender) !== serverName) continue
+      const now = await servers.load(event.pdu.roomId)
+      for (const server of withTarget(now, event)) {
+        if (server === serverName || !owns(server)) continue
+        queueOf(server).note(event.pdu.roomId, position)
+        touch(queueOf(server))
+      }
+    }
+  }
+
+  function inLane(room: RoomId, work: () => Promise<void>): void {
+    const before = lanes.get(room) ?? Promise.resolve()
+    const lane = before.then(work).catch((error: unknown) => {
+      log.error({ room, error }, 'destinations of an event could not be found')
+    })
+    lanes.set(room, lane)
+    void lane.then(() => lanes.get(room) === lane && lanes.delete(room)) // lane never rejects
+  }
+
+  function onOutbox(ref: string): void {
+    if (!isServerName(ref) || !owns(ref)) return
+    const queue = queueOf(ref)
+    queue.outboxGrown()
+    touch(queue)
+  }
+
+  function onReceipt({ ref, user, room }: LogRow): void {
+    if (!user || !room || serverOfUser(user) !== serverName) return
+    const receipt: unknown = JSON.parse(ref)
+    if (!isObject(receipt)) return
+    const { type, event_id: event, ts, thread_id: thread } = receipt
+    if (type !== 'm.read' || typeof event !== 'string' || typeof ts !== 'number') return
+    const isThreaded = typeof thread === 'string'
+    const content = receiptContent({ room, user, event, ts, ...(isThreaded && { thread }) })
+    const key = `receipt ${room} ${user} ${isThreaded ? thread : ''}`
+    sendToRoom(room, { edu_type: 'm.receipt', content }, key)
+  }
+
+  function sendToRoom(room: RoomId, edu: { edu_type: string; content: JsonObject }, key: string) {
+    const now = servers.peek(room)
+    if (now && !lanes.has(room)) sendTo(now, edu, key)
+    else inLane(room, async () => sendTo(await servers.load(room), edu, key))
+  }
+
+  function sendTo(
+    to: Iterable<ServerName>,
+    edu: { edu_type: string; content: JsonObject },
+    key: string,
+  ): void {
+    const text = eduText(edu.edu_type, edu.content)
+    if (text === undefined) return
+    for (const server of to) {
+      if (server === serverName || !owns(server)) continue
+      const queue = queueOf(server)
+      queue.pushEphemeral(key, text)
+      touch(queue)
+    }
+  }
+
+  function oldestInHand(): Position | undefined {
+    let oldest: Position | undefined
+    for (const position of inLanes) oldest = Math.min(oldest ?? position, position)
+    for (const queue of queues.values()) {
+      if (queue.oldest !== undefined) oldest = Math.min(oldest ?? queue.oldest, queue.oldest)
+    }
+    return oldest
+  }
+
+  function onTick(): void {
+    for (const [server, queue] of queues) {
+      queue.pump()
+      if (queues.size > queuesMax && queue.isIdle) queues.delete(server)
+    }
+  }
+
+  /** Finds work that no row of the log speaks of: left by another process, or by an earlier run. */
+  async function sweep(): Promise<void> {
+    for (const server of await destinations.waiting()) {
+      if (!owns(server)) continue
+      const queue = queueOf(server)
+      queue.outboxGrown()
+      queue.resume()
+      touch(queue)
+    }
+  }
+
+  const timers: Disposable[] = []
+  return {
+    async start() {
+      timers.push(tail.subscribe('federation sender', onRows))
+      destinations.backoff.onReturn((server) => queues.get(server)?.pump())
+      await cursor.start()
+      await sweep()
+      timers.push(
+        clock.every(tickMs, onTick),
+        clock.every(sweepMs, () => {
+          sweep().catch((error: unknown) => log.warn({ error }, 'sweep of destinations failed'))
+        }),
+      )
+    },
+    sendToRoom,
+    sendTo,
+    async [Symbol.asyncDispose]() {
+      for (const timer of timers) timer[Symbol.dispose]()
+      await cursor[Symbol.asyncDispose]()
+    },
+  }
+}
+
+/** The servers, and that of a user who is removed: it need not be in the room for that. */
+function withTarget(servers: ReadonlySet<ServerName>, { pdu }: StoredEvent): Iterable<ServerName> {
+  const member = memberOf(pdu)
+  const membership = stringAt(pdu.content, 'membership')
+  if (!member || (membership !== 'leave' && membership !== 'ban')) return servers
+  const server = serverOfUser(member)
+  return servers.has(server) ? servers : [...servers, server]
+}
+
+function isEventPayload(payload: unknown): payload is EventPayload {
+  return typeof payload === 'object' && payload !== null && 'event' in payload
+}
