@@ -1,15 +1,16 @@
 import { defineConfig } from 'vitest/config'
 
+/** Where the results go as JSON besides, for CI. */
+const { CI_REPORT: report } = process.env
+
 /**
  * spec: pure functions. slices: the engine and its two borders, on a Postgres of the run's own. conformance: HTTP
- * against started servers. tidy: the shape of the code.
+ * against started servers. scenarios: whole clients, kills and restarts. tidy: the shape of the code.
  */
 export default defineConfig({
   test: {
     maxWorkers: 2,
-    reporters: process.env['CI_REPORT']
-      ? ['default', ['json', { outputFile: process.env['CI_REPORT'] }]]
-      : ['default'],
+    reporters: report ? ['default', ['json', { outputFile: report }]] : ['default'],
     projects: [
       { test: { name: 'spec', include: ['spec/**/*.test.ts'] } },
       {
@@ -26,13 +27,16 @@ export default defineConfig({
           hookTimeout: 60_000,
         },
       },
+      'conformance-tests/vitest.config.ts',
       {
         test: {
-          name: 'conformance',
-          include: ['conformance-tests/**/*.test.ts'],
-          exclude: ['conformance-tests/tidy.test.ts', 'conformance-tests/log-checker/**'],
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
+          name: 'scenarios',
+          include: [
+            'conformance-tests/clients/**/*.test.ts',
+            'conformance-tests/durability/**/*.test.ts',
+          ],
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
         },
       },
       { test: { name: 'tidy', include: ['conformance-tests/tidy.test.ts'] } },
