@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { NotRunReporter } from './conformance-tests/not-run.ts'
 
 /** Where the results go as JSON besides, for CI. */
 const { CI_REPORT: report } = process.env
@@ -10,7 +11,11 @@ const { CI_REPORT: report } = process.env
 export default defineConfig({
   test: {
     maxWorkers: 2,
-    reporters: report ? ['default', ['json', { outputFile: report }]] : ['default'],
+    reporters: [
+      'default',
+      new NotRunReporter(),
+      ...(report ? [['json', { outputFile: report }] satisfies ['json', object]] : []),
+    ],
     projects: [
       { test: { name: 'spec', include: ['spec/**/*.test.ts'] } },
       {
