@@ -2,8 +2,7 @@
  * The listener for other servers: limits, authentication, dispatch, and every error in Matrix's shape.
  */
 import { isUtf8 } from 'node:buffer'
-import http from 'node:http'
-import https from 'node:https'
+import type http from 'node:http'
 import Koa from 'koa'
 import type { Backoff } from '../homeserver/destinations/backoff.ts'
 import type { Clock } from '../homeserver/platform/clock.ts'
@@ -106,23 +105,6 @@ export function createFederationApi(needs: Needs): FederationApi {
   }
 
   return { callback: () => app.callback() }
-}
-
-/** An HTTP server for the federation API with its limits; over TLS when there is a certificate. */
-export function createFederationServer(
-  listener: http.RequestListener,
-  tls?: { readonly cert: string; readonly key: string },
-): http.Server | https.Server {
-  const server = tls
-    ? https.createServer({ ...tls, minVersion: 'TLSv1.2' }, listener)
-    : http.createServer(listener)
-  server.headersTimeout = 10_000
-  server.requestTimeout = 60_000
-  // Longer than peers keep theirs, so that it is the client who closes an idle connection.
-  server.keepAliveTimeout = 75_000
-  server.maxHeadersCount = 100
-  server.maxConnections = 10_000
-  return server
 }
 
 function splitUri(uri: string): { path: string; query: Parts['query'] } {

@@ -1,0 +1,56 @@
+/** What answers other servers, built in order from the slices it asks. */
+import type { RequestListener } from 'node:http'
+import type { Events } from '../homeserver/events/events.ts'
+import type { Clock } from '../homeserver/platform/clock.ts'
+import type { Logger } from '../homeserver/platform/log.ts'
+import type { Rooms } from '../homeserver/rooms/rooms.ts'
+import type { SigningKey } from '../spec/crypto/ed25519.ts'
+import type { ServerName, UserId } from '../spec/ids.ts'
+import type { JsonObject } from '../spec/json.ts'
+import { createAccess } from './access.ts'
+import { createEdus, type EduHandlers } from './edus.ts'
+import type { Outbound } from './outbound.ts'
+import { eventRoutes } from './routes/events.ts'
+import { keyRoutes } from './routes/keys.ts'
+import { membershipRoutes, type RemoteMembership } from './routes/membership.ts'
+import { type LocalKeys, queryRoutes } from './routes/queries.ts'
+import { transactionRoutes } from './routes/transactions.ts'
+import { createFederationApi, type FederationLimits } from './server.ts'
+import { createTransactions } from './transaction.ts'
+
+export interface InboundNeeds {
+  readonly serverName: ServerName
+  readonly key: SigningKey
+  /** Of this program, as /version says it. */
+  readonly version: string
+  readonly limits: FederationLimits
+  readonly outbound: Outbound
+  readonly events: Events
+  readonly rooms: Pick<Rooms, 'resolveAlias' | 'publicRooms'>
+  readonly membership: RemoteMembership
+  readonly profiles: { get(user: UserId): Promise<JsonObject> }
+  readonly encryption: LocalKeys
+  readonly edus: EduHandlers
+  readonly clock: Clock
+  readonly log: Logger
+}
+
+/** Answers the listener of the federation API. */
+export function createInbound(needs: InboundNeeds): RequestListener {
+  const { outbound, events, clock, log, serverName, key } = needs
+  const access = createAccess({ events })
+  const edus = createEdus({ handlers: needs.edus, access, log })
+  const inbound = outbound.destinations.inbound
+  const transactions = createTransactions({ events, access, edus, inbound, log })
+  const routes = [
+    ...transactionRoutes({ transactions }),
+    ...eventRoutes({ serverName, events, access, clock }),
+    ...membershipRoutes({ serverName, access, membership: needs.membership }),
+    ...queryRoutes({ ...needs, keys: needs.encryption }),
+    ...keyRoutes({ ...outbound, serverName, key, clock }),
+  ]
+  const { keys } = outbound
+  const { backoff } = outbound.destinations
+  const api = createFederationApi({ ...needs, keys, backoff, routes })
+  return api.callback()
+}
