@@ -5,11 +5,15 @@ import type { Profiles } from '../homeserver/accounts/profiles.ts'
 import type { Sessions } from '../homeserver/accounts/sessions.ts'
 import type { Config } from '../homeserver/config.ts'
 import type { Encryption } from '../homeserver/encryption/encryption.ts'
+import type { KeyBackup } from '../homeserver/encryption/key-backup.ts'
 import type { ToDevice } from '../homeserver/encryption/to-device.ts'
 import type { Clock } from '../homeserver/platform/clock.ts'
 import type { Logger } from '../homeserver/platform/log.ts'
 import type { Random } from '../homeserver/platform/random.ts'
 import type { Remote } from '../homeserver/ports.ts'
+import type { Presence } from '../homeserver/presence/presence.ts'
+import type { Receipts } from '../homeserver/receipts/receipts.ts'
+import type { Typing } from '../homeserver/receipts/typing.ts'
 import type { Memberships, Requester, Rooms } from '../homeserver/rooms/rooms.ts'
 import type { AppserviceAccounts } from './authenticate.ts'
 
@@ -50,6 +54,10 @@ export interface ClientApiNeeds {
   readonly accountData: AccountData
   readonly encryption: Encryption
   readonly toDevice: ToDevice
+  readonly keyBackup: KeyBackup
+  readonly receipts: Receipts
+  readonly typing: Typing
+  readonly presence: Presence
   readonly rooms: Rooms
   readonly memberships: Memberships
   readonly remote: Pick<Remote, 'publicRooms'>

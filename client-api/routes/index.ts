@@ -7,9 +7,12 @@ import { adminRoutes } from './admin.ts'
 import { deviceRoutes } from './devices.ts'
 import { directoryRoutes } from './directory.ts'
 import { encryptionRoutes } from './encryption.ts'
+import { ephemeralRoutes } from './ephemeral.ts'
+import { keyBackupRoutes } from './key-backup.ts'
 import { miscRoutes } from './misc.ts'
 import { readingRoutes } from './reading.ts'
 import { roomRoutes } from './rooms.ts'
+import { searchRoutes } from './search.ts'
 import { sendingRoutes } from './sending.ts'
 import { sessionRoutes } from './session.ts'
 import { syncRoutes } from './sync.ts'
@@ -31,9 +34,12 @@ export function createRoutes(needs: RouteNeeds): readonly Route[] {
     ...sendingRoutes(needs),
     ...roomRoutes(needs),
     ...directoryRoutes(needs),
+    ...searchRoutes(needs),
     ...userDataRoutes(needs),
     ...deviceRoutes(needs),
     ...encryptionRoutes(needs),
+    ...keyBackupRoutes(needs),
+    ...ephemeralRoutes(needs),
     ...adminRoutes(needs),
   ])
 }

@@ -105,7 +105,7 @@ export const getAllRoomKeys = endpoint({
   errors: wrongVersion,
   paths: both(allKeys),
   query: { version },
-  reply: z.object({ rooms: jsonObject }),
+  reply: jsonObject,
 })
 
 export const putAllRoomKeys = endpoint({
@@ -140,7 +140,7 @@ export const getRoomKeys = endpoint({
   paths: both(roomKeys),
   params: { roomId: roomIdSchema },
   query: { version },
-  reply: z.object({ sessions: jsonObject }),
+  reply: jsonObject,
 })
 
 export const putRoomKeys = endpoint({
@@ -177,7 +177,7 @@ export const getSessionKey = endpoint({
   paths: both(sessionKeys),
   params: { roomId: roomIdSchema, sessionId },
   query: { version },
-  reply: session,
+  reply: jsonObject,
 })
 
 export const putSessionKey = endpoint({

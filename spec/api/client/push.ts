@@ -1,8 +1,10 @@
 import { z } from 'zod'
 import { endpoint } from '../../endpoint.ts'
-import { json, jsonObject, nothing, openObject } from '../fields.ts'
+import { pushActionSchema, pushRuleBodySchema, pushRuleKindSchema } from '../../push/rules.ts'
+import { jsonObject, nothing, openObject } from '../fields.ts'
 
-const kind = z.enum(['override', 'underride', 'sender', 'room', 'content'])
+const kind = pushRuleKindSchema
+const actions = z.array(pushActionSchema).max(100)
 const ruleId = z.string().min(1).max(255)
 const rules = '/_matrix/client/v3/pushrules'
 
@@ -47,11 +49,7 @@ export const setPushRule = endpoint({
     before: z.string().max(255).exactOptional(),
     after: z.string().max(255).exactOptional(),
   },
-  body: openObject({
-    actions: z.array(json).max(100),
-    conditions: z.array(jsonObject).max(100).exactOptional(),
-    pattern: z.string().max(1024).exactOptional(),
-  }),
+  body: pushRuleBodySchema,
   reply: nothing,
 })
 
@@ -74,7 +72,7 @@ export const getPushRuleActions = endpoint({
   errors: ['M_NOT_FOUND'],
   paths: [`${rules}/global/{kind}/{ruleId}/actions`],
   params: { kind, ruleId },
-  reply: z.object({ actions: z.array(json) }),
+  reply: z.object({ actions }),
 })
 
 export const setPushRuleActions = endpoint({
@@ -85,7 +83,7 @@ export const setPushRuleActions = endpoint({
   errors: ['M_NOT_FOUND'],
   paths: [`${rules}/global/{kind}/{ruleId}/actions`],
   params: { kind, ruleId },
-  body: z.object({ actions: z.array(json).max(100) }),
+  body: z.object({ actions }),
   reply: nothing,
 })
 
