@@ -22,6 +22,8 @@ describe('the keys of a server', () => {
   it('of others are told by the server as a notary, with its own signature', async () => {
     await using peer = await createPeer()
     const own = await peer.keysOf(server.name)
+    // A signed request makes the server fetch the keys.
+    await peer.ask(server, 'GET', '/_matrix/federation/v1/query/profile?user_id=x')
     const { status, body } = await peer.plain(server.name, {
       method: 'GET',
       uri: `/_matrix/key/v2/query/${peer.name}`,
