@@ -1,0 +1,55 @@
+import { describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import { openApi } from '../openapi.ts'
+import { clientEndpoints } from './index.ts'
+
+const parameter = /\{(\w+)\}/g
+
+describe('the declarations of the client-server API', () => {
+  it('have a name and a place of their own each', () => {
+    const names = clientEndpoints.map(({ name }) => name)
+    expect(new Set(names).size).toBe(names.length)
+    const places = clientEndpoints.flatMap(({ method, paths }) =>
+      paths.map((path) => `${method} ${path.replaceAll(parameter, '{}')}`),
+    )
+    expect(new Set(places).size).toBe(places.length)
+  })
+
+  it('have a schema for every parameter of their paths', () => {
+    for (const endpoint of clientEndpoints) {
+      const { properties = {} } = z.toJSONSchema(endpoint.params, {
+        unrepresentable: 'any',
+        io: 'input',
+      })
+      for (const path of endpoint.paths) {
+        for (const [, name] of path.matchAll(parameter))
+          expect(Object.keys(properties), path).toContain(name)
+      }
+    }
+  })
+
+  it('make an OpenAPI document', () => {
+    const document = openApi(clientEndpoints, { title: 'Folkmoot', version: '1' })
+    expect(document).toMatchObject({
+      openapi: '3.1.0',
+      paths: {
+        '/_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}': {
+          put: {
+            operationId: 'sendMessage',
+            externalDocs: {
+              url: 'https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidsendeventtypetxnid',
+            },
+            security: [{ accessToken: [] }],
+            parameters: [
+              { name: 'roomId', in: 'path', required: true },
+              { name: 'eventType', in: 'path', required: true },
+              { name: 'txnId', in: 'path', required: true },
+              { name: 'ts', in: 'query', required: false },
+            ],
+          },
+        },
+      },
+    })
+    expect(JSON.parse(JSON.stringify(document))).toEqual(document)
+  })
+})
