@@ -10,6 +10,7 @@ import { encryptionRoutes } from './encryption.ts'
 import { ephemeralRoutes } from './ephemeral.ts'
 import { keyBackupRoutes } from './key-backup.ts'
 import { miscRoutes } from './misc.ts'
+import { pushRoutes } from './push.ts'
 import { readingRoutes } from './reading.ts'
 import { roomRoutes } from './rooms.ts'
 import { searchRoutes } from './search.ts'
@@ -40,6 +41,7 @@ export function createRoutes(needs: RouteNeeds): readonly Route[] {
     ...encryptionRoutes(needs),
     ...keyBackupRoutes(needs),
     ...ephemeralRoutes(needs),
+    ...pushRoutes(needs),
     ...adminRoutes(needs),
   ])
 }

@@ -1,6 +1,12 @@
 import { z } from 'zod'
 import { endpoint } from '../../endpoint.ts'
-import { pushActionSchema, pushRuleBodySchema, pushRuleKindSchema } from '../../push/rules.ts'
+import {
+  pushActionSchema,
+  pushRuleBodySchema,
+  pushRuleKindSchema,
+  pushRuleSchema,
+  pushRulesetSchema,
+} from '../../push/rules.ts'
 import { jsonObject, nothing, openObject } from '../fields.ts'
 
 const kind = pushRuleKindSchema
@@ -14,7 +20,7 @@ export const getPushRules = endpoint({
   auth: 'token',
   rateLimit: 'read',
   paths: [`${rules}/`, rules],
-  reply: z.object({ global: jsonObject }),
+  reply: z.object({ global: pushRulesetSchema }),
 })
 
 export const getGlobalPushRules = endpoint({
@@ -23,7 +29,7 @@ export const getGlobalPushRules = endpoint({
   auth: 'token',
   rateLimit: 'read',
   paths: [`${rules}/global/`, `${rules}/global`],
-  reply: jsonObject,
+  reply: pushRulesetSchema,
 })
 
 export const getPushRule = endpoint({
@@ -34,7 +40,7 @@ export const getPushRule = endpoint({
   errors: ['M_NOT_FOUND'],
   paths: [`${rules}/global/{kind}/{ruleId}`],
   params: { kind, ruleId },
-  reply: jsonObject,
+  reply: pushRuleSchema,
 })
 
 export const setPushRule = endpoint({
@@ -72,7 +78,7 @@ export const getPushRuleActions = endpoint({
   errors: ['M_NOT_FOUND'],
   paths: [`${rules}/global/{kind}/{ruleId}/actions`],
   params: { kind, ruleId },
-  reply: z.object({ actions }),
+  reply: z.object({ actions: actions.readonly() }),
 })
 
 export const setPushRuleActions = endpoint({
