@@ -9,6 +9,7 @@ import {
   pauseProcess,
   sleep,
 } from './faults.ts'
+import { startLossyProxy } from './lossy-proxy.ts'
 import type { Report, WorkerSettings } from './protocol.ts'
 import { readUntil } from './reader.ts'
 import { createCheckTables } from './schema.ts'
@@ -56,7 +57,8 @@ export async function checkLog(settings: CheckSettings): Promise<CheckResult> {
     transactionMs: 7_200_000,
   })
   await createCheckTables(db)
-  const run = new Run(settings, db)
+  await using proxy = await startLossyProxy(databaseUrl, settings.faults.loseAnswerEveryMs)
+  const run = new Run(settings, db, proxy.url)
   let ended = false
   const reader = readUntil(db, () => ended)
   const holder = holdTransaction(db, () => ended)
@@ -72,6 +74,7 @@ export async function checkLog(settings: CheckSettings): Promise<CheckResult> {
   const found = {
     client: run.client.findings,
     requests: run.client.sent,
+    free: run.free,
     reader: await reader,
     tails,
   }
@@ -88,7 +91,7 @@ export async function checkLog(settings: CheckSettings): Promise<CheckResult> {
     wrong,
     writes: run.client.sent,
     seconds,
-    faults: run.counts,
+    faults: { ...run.counts, answersLost: proxy.lost },
     stallMs,
     stallRoom,
     latencyMs: percentiles(latencies),
@@ -114,16 +117,21 @@ class Run {
     workersStopped: 0,
     busStopped: 0,
     backendsKilled: 0,
+    answersLost: 0,
   }
   readonly wrong: string[] = []
+  /** Positions of answered writes without a key, by worker and number. */
+  readonly free = new Map<string, number>()
   readonly #settings: CheckSettings
   readonly #db: Database
+  readonly #workersUrl: string
   readonly #workers: WorkerProcess[] = []
   readonly #tails: TailReport[] = []
   readonly #pulse: NodeJS.Timeout
   #faultsDone = false
 
-  constructor(settings: CheckSettings, db: Database) {
+  constructor(settings: CheckSettings, db: Database, workersUrl: string) {
+    this.#workersUrl = workersUrl
     this.#settings = settings
     this.#db = db
     this.client = new CheckClient(settings.client)
@@ -179,8 +187,12 @@ class Run {
   }
 
   #startWorker(): WorkerProcess {
-    const { databaseUrl, redis, client } = this.#settings
-    const settings: WorkerSettings = { databaseUrl, redisUrl: redis?.url, rooms: client.rooms }
+    const { redis, client } = this.#settings
+    const settings: WorkerSettings = {
+      databaseUrl: this.#workersUrl,
+      redisUrl: redis?.url,
+      rooms: client.rooms,
+    }
     const worker = startWorker(settings, (from, report) => this.#onReport(from, report))
     this.#workers.push(worker)
     return worker
@@ -193,6 +205,11 @@ class Run {
       case 'done':
         this.client.answered(worker, report.acks)
         this.client.pump([worker])
+        return
+      case 'free':
+        for (let at = 0; at < report.acks.length; at += 2) {
+          this.free.set(`${report.self} ${report.acks[at]}`, report.acks[at + 1] ?? 0)
+        }
         return
       case 'wrong':
         this.wrong.push(report.what)

@@ -56,6 +56,7 @@ async function runCheck(url: string): Promise<void> {
         workerStopMs: Number(values['stop-seconds']) * 1_000,
         busStopMs: 10_000,
         killBackendsEveryMs: 1_000,
+        loseAnswerEveryMs: 1_000,
         rounds: Number(values.rounds),
       },
       client: {

@@ -9,6 +9,8 @@ export interface FaultPlan {
   readonly busStopMs: number
   /** Every this often, connections of the workers are killed. */
   readonly killBackendsEveryMs: number
+  /** Every this often, the answer to a commit is lost on the way. */
+  readonly loseAnswerEveryMs: number
   /** How often the round (SIGKILL, SIGSTOP, bus) is gone through at least. */
   readonly rounds: number
 }
@@ -19,6 +21,7 @@ export interface FaultCounts {
   workersStopped: number
   busStopped: number
   backendsKilled: number
+  answersLost: number
 }
 
 export const sleep = (ms: number): Promise<void> =>

@@ -19,6 +19,7 @@ it('keeps its word while processes are killed and paused, connections die and th
       workerStopMs: 6_000,
       busStopMs: 2_000,
       killBackendsEveryMs: 500,
+      loseAnswerEveryMs: 500,
       rounds: 1,
     },
     client: { rooms: 16, window: 64, chunk: 8, retryMs: 2_000 },
@@ -26,4 +27,5 @@ it('keeps its word while processes are killed and paused, connections die and th
   expect(result.wrong).toEqual([])
   expect(result.writes).toBeGreaterThanOrEqual(5_000)
   expect(result.faults.backendsKilled).toBeGreaterThan(5)
+  expect(result.faults.answersLost).toBeGreaterThan(5)
 }, 120_000)

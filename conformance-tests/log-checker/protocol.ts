@@ -14,6 +14,8 @@ export const Report = z.discriminatedUnion('type', [
   z.object({ type: z.literal('ready'), self: z.string() }),
   /** Answered requests, flat: request, position, request, position …; 0 for one that had been written before. */
   z.object({ type: z.literal('done'), acks: z.array(z.number()) }),
+  /** Answered writes without a key, which only this worker knows of: number, position, … */
+  z.object({ type: z.literal('free'), self: z.string(), acks: z.array(z.number()) }),
   /** Something that must not happen. */
   z.object({ type: z.literal('wrong'), what: z.string() }),
   /** What its tail saw: every row after `start` up to `end`. */

@@ -8,12 +8,25 @@ export async function createCheckTables(db: Db): Promise<void> {
       position bigint not null, request int not null, room int not null, previous int not null, process text not null)`,
     [],
   )
+  await db.query(
+    'create table check_free (position bigint not null, process text not null, number int not null)',
+    [],
+  )
+  await db.query(
+    `create function log_apply_check_free(rows jsonb, base bigint) returns void language plpgsql as $$ begin
+       insert into check_free
+       select base + r.i, r.process, r.number
+         from jsonb_to_recordset(rows) as r(i int, process text, number int);
+     end $$`,
+    [],
+  )
   await db.query('create index check_rows_room on check_rows (room, position)', [])
   await db.query(
-    `create function log_apply_check(rows jsonb, base bigint) returns void language sql as $$
+    `create function log_apply_check(rows jsonb, base bigint) returns void language plpgsql as $$ begin
        insert into check_rows
        select base + r.i, r.request, r.room, r.previous, r.process
-         from jsonb_to_recordset(rows) as r(i int, request int, room int, previous int, process text) $$`,
+         from jsonb_to_recordset(rows) as r(i int, request int, room int, previous int, process text);
+     end $$`,
     [],
   )
 }

@@ -11,12 +11,14 @@ export async function verify(
   found: {
     client: ClientFindings
     requests: number
+    free: ReadonlyMap<string, number>
     reader: ReaderFindings
     tails: readonly TailReport[]
   },
 ): Promise<string[]> {
   const wrong: string[] = []
   wrong.push(...(await checkRequests(db, found.client, found.requests)))
+  wrong.push(...(await checkFree(db, found.free)))
   wrong.push(...(await checkChains(db)))
   wrong.push(...(await checkLogRows(db)))
   wrong.push(...(await checkSeen(db, 'the independent reader', 0, found.reader)))
@@ -61,6 +63,25 @@ async function checkRequests(
   return wrong
 }
 
+/** Of the writes without a key the answered ones are there, at their position, and none is there twice. */
+async function checkFree(db: Database, free: ReadonlyMap<string, number>): Promise<string[]> {
+  const wrong: string[] = []
+  const rows = await db.query<{ position: number; process: string; number: number }>(
+    'select position, process, number from check_free',
+    [],
+  )
+  const stored = new Map<string, number>()
+  for (const { position, process, number } of rows) {
+    const name = `${process} ${number}`
+    if (stored.has(name)) wrong.push(`write ${name} without a key is stored twice`)
+    stored.set(name, position)
+  }
+  for (const [name, position] of free) {
+    if (stored.get(name) !== position) wrong.push(`write ${name} is not at ${position}`)
+  }
+  return wrong
+}
+
 /** Each write of a room names the one before it. */
 async function checkChains(db: Database): Promise<string[]> {
   const broken = await db.query<{
@@ -85,7 +106,10 @@ async function checkChains(db: Database): Promise<string[]> {
 async function checkLogRows(db: Database): Promise<string[]> {
   const rows = await db.query<{ position: number }>(
     `select coalesce(l.position, c.position) as position
-       from log l full join check_rows c on c.position = l.position and c.request::text = l.ref
+       from log l full join (
+         select position, request::text as ref from check_rows
+         union all select position, process || ' ' || number from check_free
+       ) c on c.position = l.position and c.ref = l.ref
       where l.position is null or c.position is null limit 20`,
     [],
   )

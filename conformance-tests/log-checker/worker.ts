@@ -36,6 +36,8 @@ const rooms = new Map<number, RoomMemory>()
 const verdicts: Record<string, number> = {}
 const seen = { start: 0, last: 0, rows: 0, sum: 0 }
 let acks: number[] = []
+let freeAcks: number[] = []
+let freeWrites = 0
 let finishing = false
 
 function report(message: Report): void {
@@ -61,7 +63,7 @@ function onRows(rows: readonly LogRow[]): void {
     seen.last = row.position
     seen.rows += 1
     seen.sum = (seen.sum + row.position) % sumModulus
-    if (row.payload === self && row.room !== undefined)
+    if (row.kind === 'event' && row.payload === self && row.room !== undefined)
       memoryOf(roomOf(Number(row.ref))).committed(row)
   }
 }
@@ -94,6 +96,18 @@ async function writeHere(request: number): Promise<number | undefined> {
       default:
         verdict satisfies never
     }
+  }
+}
+
+/** A write that has no key and no room: nothing but its batch's id keeps it from being written twice. */
+async function writeFree(): Promise<void> {
+  const number = ++freeWrites
+  const tables = { check_free: [{ process: self, number }] }
+  const entries = [{ kind: 'receipt' as const, ref: `${self} ${number}`, payload: self, tables }]
+  const verdict = await writer.write({ entries })
+  if (verdict.kind === 'done') freeAcks.push(number, verdict.positions[0] ?? 0)
+  else if (verdict.kind !== 'refused' || verdict.message !== 'overloaded') {
+    report({ type: 'wrong', what: `write without key: ${verdict.kind}` })
   }
 }
 
@@ -178,15 +192,19 @@ async function finish(): Promise<void> {
 }
 
 function flush(): void {
-  if (acks.length === 0) return
-  report({ type: 'done', acks })
+  if (acks.length > 0) report({ type: 'done', acks })
+  if (freeAcks.length > 0) report({ type: 'free', self, acks: freeAcks })
   acks = []
+  freeAcks = []
 }
 
 process.on('message', (message) => {
   const order = Order.parse(message)
-  if (order.type === 'do') void bring(order.requests)
-  else void finish()
+  if (order.type === 'finish') void finish()
+  else {
+    void bring(order.requests)
+    void writeFree()
+  }
 })
 process.on('disconnect', () => process.exit())
 tail.subscribe('checker', onRows)

@@ -18,7 +18,7 @@ create table log (
 -- What became of a batch, so that a batch sent again after a lost connection is not written again. Insert only: a row
 -- updated in place would leave one dead version per batch behind for as long as somebody holds an old snapshot.
 create table log_batches (
-  id text primary key,
+  id text collate "C" primary key,
   answer jsonb not null,
   at timestamptz not null default now()
 );
@@ -26,15 +26,15 @@ create index log_batches_at on log_batches using brin (at);
 
 -- Who may write to a room; raised by every claim.
 create table room_fences (
-  room_id text primary key,
+  room_id text collate "C" primary key,
   fence bigint not null,
   process text not null
 );
 
 -- Idempotency keys: a row of the same commit as the effect.
 create table log_once (
-  scope text not null,
-  key text not null,
+  scope text collate "C" not null,
+  key text collate "C" not null,
   answer text not null,
   at timestamptz not null default now(),
   primary key (scope, key)
@@ -106,6 +106,9 @@ end $$;
 --   p_rows    {log: [{i, w, k, r, u, f}], <name>: [{i, w, …}]}; i = index of the entry in the batch, w = of the write
 -- Answers {base, before, bad: [{w, v, a}], fences: [{w, f}]}: entry i has position base + i; `before` is the last
 -- position handed out before. Without a row for the log there is no base.
+--
+-- Write log_apply_<name>(rows jsonb, base bigint) in PL/pgSQL: a function in SQL is planned anew at every call. They run
+-- with enable_seqscan = off, in no defined order, and must not depend on one another.
 create function log_commit(p_batch text, p_process text, p_writes jsonb, p_rows jsonb, p_notify boolean) returns jsonb
 language plpgsql
 set enable_seqscan = off
