@@ -34,7 +34,7 @@ export interface AccountData {
   /** Throws M_BAD_JSON with status 405 for types that the server manages. */
   set(user: UserId, type: string, content: JsonObject): Promise<void>
   setRoom(user: UserId, room: RoomId, type: string, content: JsonObject): Promise<void>
-  /** Everything at or below `upTo`, in the order in which it was last written. */
+  /** Everything at or below `upTo` in the order in which it was last written, and always the push rules. */
   all(user: UserId, upTo?: number): Promise<readonly AccountDatum[]>
   /** What was last written with after < position <= upTo. */
   changedSince(user: UserId, after: number, upTo: number): Promise<readonly AccountDatum[]>
@@ -57,15 +57,22 @@ const tagsMax = 1000
 const tagBytesMax = 255
 const filterBytesMax = 65_536
 const ignoreListsMax = 20_000
-const managedTypes: ReadonlySet<string> = new Set(['m.fully_read', 'm.push_rules'])
+const pushRulesType = 'm.push_rules'
+const managedTypes: ReadonlySet<string> = new Set(['m.fully_read', pushRulesType])
 
-export function createAccountData(needs: {
-  db: Database
-  log: Pick<LogWriter, 'write'>
-  tail: Pick<Tail, 'subscribe' | 'loader'>
-}): AccountData {
-  const { db, log, tail } = needs
-  tail.loader('accountData', (rows) => loadPayloads(db, rows))
+export interface AccountDataNeeds {
+  readonly db: Database
+  readonly log: Pick<LogWriter, 'write'>
+  readonly tail: Pick<Tail, 'subscribe' | 'loader'>
+  /** Push rules are account data that has another owner; position is that of the last change, 0 when there was none. */
+  readonly pushRules: {
+    accountData(user: UserId): Promise<{ readonly content: JsonObject; readonly position: number }>
+  }
+}
+
+export function createAccountData(needs: AccountDataNeeds): AccountData {
+  const { db, log, tail, pushRules } = needs
+  tail.loader('accountData', (rows) => loadPayloads(db, rows, rulesDatum))
   const ignored = createTailedCache<ReadonlySet<UserId>>({
     tail,
     name: 'ignored_users',
@@ -80,6 +87,8 @@ export function createAccountData(needs: {
     room: RoomId | undefined,
     type: string,
   ): Promise<JsonObject | undefined> {
+    if (type === pushRulesType && room === undefined)
+      return (await pushRules.accountData(user)).content
     const text = await queries.findAccountData(db, user, room ?? '', type)
     return text === undefined ? undefined : storedObject(text)
   }
@@ -110,6 +119,22 @@ export function createAccountData(needs: {
     }
   }
 
+  async function rulesDatum(user: UserId): Promise<AccountDatum> {
+    const { content, position } = await pushRules.accountData(user)
+    return { type: pushRulesType, content: JSON.stringify(content), position }
+  }
+
+  async function changedSince(
+    user: UserId,
+    after: number,
+    upTo: number,
+  ): Promise<readonly AccountDatum[]> {
+    const rows = await queries.accountDataBetween(db, user, after, upTo)
+    const rules = await rulesDatum(user)
+    const isChanged = rules.position > after && rules.position <= upTo
+    return isChanged ? [...rows.map(datumOf), rules] : rows.map(datumOf)
+  }
+
   async function tags(user: UserId, room: RoomId): Promise<JsonObject> {
     return objectAt((await find(user, room, 'm.tag')) ?? {}, 'tags') ?? {}
   }
@@ -120,10 +145,8 @@ export function createAccountData(needs: {
     findRoom: find,
     set: (user, type, content) => set(user, undefined, type, content),
     setRoom: set,
-    all: async (user, upTo = Number.MAX_SAFE_INTEGER) =>
-      (await queries.accountDataBetween(db, user, -1, upTo)).map(datumOf),
-    changedSince: async (user, after, upTo) =>
-      (await queries.accountDataBetween(db, user, after, upTo)).map(datumOf),
+    all: (user, upTo = Number.MAX_SAFE_INTEGER) => changedSince(user, -1, upTo),
+    changedSince,
     ignoredUsers: (user) => ignored.get(user),
     tags,
     async setTag(user, room, tag, content) {
@@ -186,15 +209,19 @@ async function storeFilter(db: Database, user: UserId, text: string): Promise<st
 async function loadPayloads(
   db: Database,
   rows: readonly LogRow[],
+  rulesDatum: (user: UserId) => Promise<AccountDatum>,
 ): Promise<readonly AccountDataPayload[]> {
   const keys = rows.map((row) => ({ user: row.user ?? '', room: row.room ?? '', type: row.ref }))
   const found = new Map<string, string>()
   for (const row of await queries.accountDataByKeys(db, keys)) {
     found.set(JSON.stringify([row.user_id, row.room_id, row.type]), row.content)
   }
-  return keys.map((key) => ({
-    content: found.get(JSON.stringify([key.user, key.room, key.type])) ?? '{}',
-  }))
+  return await Promise.all(
+    keys.map(async ({ user, room, type }) => {
+      if (type === pushRulesType && isUserId(user)) return await rulesDatum(user)
+      return { content: found.get(JSON.stringify([user, room, type])) ?? '{}' }
+    }),
+  )
 }
 
 function datumOf(row: queries.AccountDataRow): AccountDatum {

@@ -34,13 +34,12 @@ export async function receiptsOfUser(db: Db, room: RoomId, user: UserId): Promis
     where room_id = ${room} and user_id = ${user}`
 }
 
-/** Receipts of local users in a room, for their unread counts. */
-export async function receiptsOfUsers(
+/** Who moved a receipt in the room after a position. */
+export async function usersSince(
   db: Db,
   room: RoomId,
-  users: readonly UserId[],
-): Promise<ReceiptRow[]> {
-  return await db<ReceiptRow>`
-    select room_id, user_id, type, thread_id, event_id, ts, position from receipts
-    where room_id = ${room} and user_id = any(${users}::text[])`
+  after: number,
+): Promise<{ user_id: UserId }[]> {
+  return await db`
+    select distinct user_id from receipts where room_id = ${room} and position > ${after}`
 }

@@ -54,8 +54,8 @@ export interface Receipts {
   contentOf(rows: readonly LogRow[], viewer: UserId): JsonObject | undefined
   /** A user's receipts in a room. */
   ofUser(room: RoomId, user: UserId): Promise<readonly Receipt[]>
-  /** Receipts of many users of a room. */
-  ofUsers(room: RoomId, users: readonly UserId[]): Promise<ReadonlyMap<UserId, readonly Receipt[]>>
+  /** Who moved a receipt in the room after a position. */
+  usersSince(room: RoomId, after: number): Promise<readonly UserId[]>
   /** One room of an m.receipt EDU; what is not of a joined user of `origin` is passed over. */
   onRemoteReceipts(origin: ServerName, room: RoomId, receipts: RemoteReceipts): Promise<void>
 }
@@ -179,12 +179,8 @@ export function createReceipts(needs: ReceiptsNeeds): Receipts {
     async ofUser(room, user) {
       return (await queries.receiptsOfUser(db, room, user)).map(receiptFrom)
     },
-    async ofUsers(room, users) {
-      const byUser = new Map<UserId, Receipt[]>(users.map((user) => [user, []]))
-      for (const row of await queries.receiptsOfUsers(db, room, users)) {
-        byUser.get(row.user_id)?.push(receiptFrom(row))
-      }
-      return byUser
+    async usersSince(room, after) {
+      return (await queries.usersSince(db, room, after)).map((row) => row.user_id)
     },
     async onRemoteReceipts(origin, room, receipts) {
       const entries: LogEntry[] = []

@@ -1,0 +1,107 @@
+import type { DeviceId, RoomId, UserId } from '../../spec/ids.ts'
+import type { Db } from '../database/database.ts'
+
+export async function findPushRules(
+  db: Db,
+  user: UserId,
+): Promise<{ rules: string; position: number } | undefined> {
+  const [row] = await db<{ rules: string; position: number }>`
+    select rules, position from push_rules where user_id = ${user}`
+  return row
+}
+
+export async function usersWithPushRules(db: Db): Promise<{ user_id: UserId }[]> {
+  return await db`select user_id from push_rules`
+}
+
+export interface PusherRow {
+  readonly user_id: UserId
+  readonly app_id: string
+  readonly pushkey: string
+  readonly device_id: DeviceId | null
+  readonly kind: string
+  readonly app_display_name: string
+  readonly device_display_name: string
+  readonly profile_tag: string | null
+  readonly lang: string
+  readonly data: string
+  readonly created_at: number
+}
+
+export async function pushersOf(db: Db, user: UserId): Promise<PusherRow[]> {
+  return await db<PusherRow>`
+    select user_id, app_id, pushkey, device_id, kind, app_display_name, device_display_name, profile_tag, lang, data,
+      created_at
+    from pushers where user_id = ${user} order by created_at, app_id, pushkey`
+}
+
+/** Other users' pushers of the same app and key go, unless `append`. */
+export async function putPusher(db: Db, row: PusherRow, append: boolean): Promise<void> {
+  await db`
+    with others as (
+      delete from pushers where app_id = ${row.app_id} and pushkey = ${row.pushkey}
+        and user_id <> ${row.user_id} and not ${append}::bool)
+    insert into pushers (user_id, app_id, pushkey, device_id, kind, app_display_name, device_display_name, profile_tag,
+      lang, data, created_at)
+    values (${row.user_id}, ${row.app_id}, ${row.pushkey}, ${row.device_id}, ${row.kind}, ${row.app_display_name},
+      ${row.device_display_name}, ${row.profile_tag}, ${row.lang}, ${row.data}, ${row.created_at})
+    on conflict (app_id, pushkey, user_id) do update set device_id = excluded.device_id, kind = excluded.kind,
+      app_display_name = excluded.app_display_name, device_display_name = excluded.device_display_name,
+      profile_tag = excluded.profile_tag, lang = excluded.lang, data = excluded.data`
+}
+
+export async function deletePusher(
+  db: Db,
+  user: UserId,
+  appId: string,
+  pushkey: string,
+): Promise<void> {
+  await db`
+    delete from pushers where user_id = ${user} and app_id = ${appId} and pushkey = ${pushkey}`
+}
+
+export interface UnreadRow {
+  readonly room_id: RoomId
+  readonly user_id: UserId
+  readonly thread_id: string
+  readonly notify: number
+  readonly highlight: number
+}
+
+export async function unreadOf(db: Db, room: RoomId): Promise<UnreadRow[]> {
+  return await db<UnreadRow>`
+    select room_id, user_id, thread_id, notify, highlight from unread where room_id = ${room}`
+}
+
+/** Position up to which the room's events are counted. */
+export async function countedTo(db: Db, room: RoomId): Promise<number | undefined> {
+  const [row] = await db<{ counted_to: number }>`
+    select counted_to from unread_rooms where room_id = ${room}`
+  return row?.counted_to
+}
+
+/** Replaces the rows of these users; does nothing when a later count is stored. */
+export async function storeUnread(
+  db: Db,
+  room: RoomId,
+  to: number,
+  users: readonly UserId[],
+  rows: readonly Omit<UnreadRow, 'room_id'>[],
+): Promise<void> {
+  await db`
+    with room as (
+      insert into unread_rooms as r (room_id, counted_to) values (${room}, ${to})
+      on conflict (room_id) do update set counted_to = excluded.counted_to where r.counted_to < excluded.counted_to
+      returning room_id),
+    gone as (
+      delete from unread u using room r
+      where u.room_id = r.room_id and u.user_id = any(${users}::text[])
+        and (u.user_id, u.thread_id) not in (
+          select user_id, thread_id from unnest(${rows.map((u) => u.user_id)}::text[],
+            ${rows.map((u) => u.thread_id)}::text[]) as k(user_id, thread_id)))
+    insert into unread (room_id, user_id, thread_id, notify, highlight)
+    select r.room_id, n.user_id, n.thread_id, n.notify, n.highlight
+    from room r cross join unnest(${rows.map((u) => u.user_id)}::text[], ${rows.map((u) => u.thread_id)}::text[],
+      ${rows.map((u) => u.notify)}::int[], ${rows.map((u) => u.highlight)}::int[]) as n(user_id, thread_id, notify, highlight)
+    on conflict (room_id, user_id, thread_id) do update set notify = excluded.notify, highlight = excluded.highlight`
+}
