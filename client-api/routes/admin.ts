@@ -1,4 +1,5 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
+import type { Profiles } from '../../homeserver/accounts/profiles.ts'
 import * as api from '../../spec/api/client/admin.ts'
 import { forbidden, MatrixError } from '../../spec/errors.ts'
 import { unrecognized } from '../errors.ts'
@@ -6,7 +7,8 @@ import type { ClientApiNeeds } from '../needs.ts'
 import { openRoute } from '../router.ts'
 import { startSession } from './session.ts'
 
-type AdminNeeds = Pick<ClientApiNeeds, 'accounts' | 'sessions' | 'profiles' | 'config'> & {
+type AdminNeeds = Pick<ClientApiNeeds, 'accounts' | 'sessions' | 'config'> & {
+  readonly profiles: Pick<Profiles, 'set'>
   readonly version: string
 }
 
