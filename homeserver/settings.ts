@@ -43,7 +43,12 @@ export const settingsSchema = z.strictObject({
   // Processes
   workers: integer(1, 1, 64, 'How many processes of this machine serve requests.'),
   internalHost: host('127.0.0.1', 'Address on which processes of this instance reach each other.'),
-  internalPort: integer(0, 0, 65_535, 'Port of that address; 0 takes a free one.'),
+  internalPort: integer(
+    0,
+    0,
+    65_535,
+    'Port of that address (of the first worker; the others follow); 0 takes a free one.',
+  ),
   drainMs: integer(6_000, 0, 60_000, 'How long a stopping process waits for requests in flight.'),
 
   // Listeners

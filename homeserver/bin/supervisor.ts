@@ -6,7 +6,7 @@ import type { Logger } from '../platform/log.ts'
 import { metricsHandler } from './health.ts'
 import { listenForMetrics } from './listeners.ts'
 import { graceMs } from './signals.ts'
-import { databaseVariable, WorkerReady } from './worker.ts'
+import { databaseVariable, slotVariable, WorkerReady } from './worker.ts'
 
 /** A parent that only supervises: it owns the port, and starts again what dies. */
 export interface Supervisor {
@@ -30,8 +30,8 @@ export async function supervise(
   let stopping = false
   let waitMs = restartMs
 
-  function fork(): Promise<z.output<typeof WorkerReady>> {
-    const worker = cluster.fork({ [databaseVariable]: databaseUrl })
+  function fork(slot: number): Promise<z.output<typeof WorkerReady>> {
+    const worker = cluster.fork({ [databaseVariable]: databaseUrl, [slotVariable]: slot })
     const bornAt = Date.now()
     workers.add(worker)
     return new Promise((resolve, reject) => {
@@ -42,18 +42,18 @@ export async function supervise(
       worker.once('exit', (code, signal) => {
         workers.delete(worker)
         reject(new Error(`a worker ended before it served (${signal ?? `status ${code}`})`))
-        if (!stopping && started) restart(bornAt, code, signal)
+        if (!stopping && started) restart(slot, bornAt, code, signal)
       })
     })
   }
 
-  function restart(bornAt: number, code: number, signal: string): void {
+  function restart(slot: number, bornAt: number, code: number, signal: string): void {
     const quick = Date.now() - bornAt < shortLifeMs
     waitMs = quick ? Math.min(waitMs * 2, restartMaxMs) : restartMs
     log.error({ code, signal, waitMs }, 'a worker died, starting another')
     setTimeout(() => {
       // Its own death is handled where it is noticed.
-      if (!stopping) fork().catch(() => {})
+      if (!stopping) fork(slot).catch(() => {})
     }, waitMs)
   }
 
@@ -69,7 +69,7 @@ export async function supervise(
 
   let started = false
   try {
-    const all = await Promise.all(Array.from({ length: config.workers }, fork))
+    const all = await Promise.all(Array.from({ length: config.workers }, (_, slot) => fork(slot)))
     started = true
     const aggregate = new AggregatorRegistry()
     await listenForMetrics(

@@ -16,8 +16,15 @@ export const WorkerReady = z.object({
 /** The variable in which a worker finds the database that its parent prepared. */
 export const databaseVariable = 'WORKER_DATABASE_URL'
 
+/** The variable with a worker's place among its siblings, from 0; whoever replaces a dead one takes its place. */
+export const slotVariable = 'WORKER_SLOT'
+
 /** Runs one of several processes that serve; the parent tells it when to stop. */
-export async function runWorker(config: Config, log: Logger): Promise<void> {
+export async function runWorker(settings: Config, log: Logger): Promise<void> {
+  // Each needs an internal port of its own, next to each other when the first is given.
+  const slot = Number(process.env[slotVariable] ?? 0)
+  const internalPort = settings.internalPort === 0 ? 0 : settings.internalPort + slot
+  const config: Config = { ...settings, internalPort }
   const databaseUrl = process.env[databaseVariable] ?? config.databaseUrl
   const serving = await serve({ config, databaseUrl, log, isWorker: true })
   const stop = stopOnSignal(['SIGTERM'], config.drainMs, log, () => serving.stop())

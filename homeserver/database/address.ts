@@ -54,7 +54,8 @@ function parseUrl(text: string): URL {
 function tlsOptions(params: URLSearchParams, host: string): ConnectionOptions | undefined {
   const mode = params.get('sslmode') ?? 'disable'
   if (mode === 'disable') return undefined
-  const servername = isIP(host) ? {} : { servername: host }
+  // `host` is what the certificate is checked against; an address must not be sent as a name.
+  const servername = isIP(host) ? { host } : { host, servername: host }
   if (mode === 'require') return { ...servername, rejectUnauthorized: false }
   if (mode !== 'verify-full') {
     throw new Error('sslmode must be disable, require or verify-full')
