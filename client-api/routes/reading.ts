@@ -1,6 +1,7 @@
 import type { StoredEvent } from '../../homeserver/events/stored-event.ts'
 import type { Requester, Rooms } from '../../homeserver/rooms/rooms.ts'
 import * as api from '../../spec/api/client/reading.ts'
+import { isObject, type JsonObject, objectAt } from '../../spec/json.ts'
 import { type Answer, raw, rawArray } from '../answer.ts'
 import { filterOf } from '../filter.ts'
 import { given } from '../given.ts'
@@ -23,6 +24,12 @@ export const readingRoutes = ({ rooms }: { readonly rooms: ReadingRooms }) => {
   const text = (event: StoredEvent, who: Requester) => rooms.clientEvent(event, who)
   const texts = (events: readonly StoredEvent[], who: Requester) =>
     rawArray(events.map((event) => text(event, who)))
+  /** What is left of the content when the event is redacted. */
+  function contentOf(event: StoredEvent, who: Requester): JsonObject {
+    if (event.redactedBy === undefined) return event.pdu.content
+    const shown: unknown = JSON.parse(text(event, who))
+    return (isObject(shown) && objectAt(shown, 'content')) || {}
+  }
 
   return [
     route(api.getEvent, async ({ params }, who) =>
@@ -58,7 +65,7 @@ export const readingRoutes = ({ rooms }: { readonly rooms: ReadingRooms }) => {
     route(api.getStateEvent, async ({ params, query }, who) => {
       const { roomId, eventType, stateKey } = params
       const event = await rooms.stateEvent(who, roomId, eventType, stateKey)
-      return query.format === 'event' ? raw(text(event, who)) : event.pdu.content
+      return query.format === 'event' ? raw(text(event, who)) : contentOf(event, who)
     }),
     route(api.getMembers, async ({ params, query }, who) => {
       const { at, membership, not_membership: notMembership } = query

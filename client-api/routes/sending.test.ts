@@ -22,7 +22,7 @@ function setUp() {
     },
   })
   const byToken = (token: string) => (token === 'service' ? service : undefined)
-  const server = testServer(routes, { appservices: { byToken, byId: () => service } })
+  const server = testServer(routes, { appservices: { byToken } })
   return { asked, server }
 }
 

@@ -79,7 +79,7 @@ export function requireSelf(who: Requester, user: UserId): void {
 
 /** Guests may have a name and nothing else. */
 function requireOwnProfile(who: Requester, user: UserId, field: string): void {
-  if (user !== who.user && !who.admin) throw forbidden('This is the profile of another user')
+  if (user !== who.user) throw forbidden('This is the profile of another user')
   if (who.guest && field !== 'displayname') {
     throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'Guests may only change their display name')
   }
