@@ -1,9 +1,12 @@
 import { existsSync, mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { selfCheck } from '../../spec/crypto/ed25519.ts'
 import type { Config } from '../config.ts'
 import { createDatabase, type Database } from '../database/database.ts'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../database/embedded-postgres.ts'
 import { migrate } from '../database/migrate.ts'
 import { type Instance, openInstance } from '../keys/instance.ts'
+import { checkSharedFolder } from '../keys/shared-folder.ts'
 import type { Logger } from '../platform/log.ts'
 import { systemRandom } from '../platform/random.ts'
 
@@ -15,10 +18,11 @@ export interface Prepared extends AsyncDisposable {
 }
 
 /**
- * Starts the embedded Postgres when no other is configured, applies migrations, and checks that the database belongs
+ * Checks the cryptography against a second implementation, starts the embedded Postgres when no other is configured, applies migrations, and checks that the database belongs
  * to this server. Rejects with an error whose message is for the operator.
  */
 export async function prepare(config: Config, log: Logger): Promise<Prepared> {
+  selfCheck()
   mkdirSync(config.dataDir, { recursive: true, mode: 0o711 })
   const embedded = config.databaseUrl === '' ? await startEmbedded(config, log) : undefined
   try {
@@ -26,6 +30,7 @@ export async function prepare(config: Config, log: Logger): Promise<Prepared> {
     await migrate(databaseUrl, log)
     await using db = createDatabase({ url: databaseUrl, connections: 1 })
     const instance = await openOurs(config, db)
+    if (embedded === undefined) await checkSharedFolder(db, systemRandom, mediaFolder(config))
     return {
       databaseUrl,
       isNew: instance.isNew,
@@ -35,6 +40,11 @@ export async function prepare(config: Config, log: Logger): Promise<Prepared> {
     await embedded?.[Symbol.asyncDispose]()
     throw error
   }
+}
+
+/** Where uploaded files lie. */
+export function mediaFolder(config: Config): string {
+  return config.mediaDir || join(config.dataDir, 'media')
 }
 
 /** Name, key and secret of this instance, by the configuration's rules. */

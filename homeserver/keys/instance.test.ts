@@ -6,6 +6,7 @@ import { parseServerName } from '../../spec/ids.ts'
 import { type TestDatabase, testDatabase } from '../database/test-database.ts'
 import { systemRandom } from '../platform/random.ts'
 import { openInstance } from './instance.ts'
+import { checkSharedFolder } from './shared-folder.ts'
 import { makeSigningKey, parseSigningKey } from './signing-keys.ts'
 
 let test: TestDatabase
@@ -85,6 +86,16 @@ describe('an instance with the embedded database', () => {
     writeFileSync(key, original)
     writeFileSync(join(dir, 'instance.secret'), 'f'.repeat(64))
     await expect(open({ filesDir: dir })).rejects.toThrow(/instance\.secret is not the one/)
+  })
+})
+
+describe('the folder for uploaded files', () => {
+  it('must be the one that the first process of the instance used', async () => {
+    const check = (name: string) => checkSharedFolder(test.db, systemRandom, join(dir, name))
+    await check('media')
+    await check('media')
+    await expect(check('elsewhere')).rejects.toThrow(/media_dir = .*elsewhere is not the folder/)
+    await expect(check('elsewhere')).rejects.toThrow('MEDIA_DIR')
   })
 })
 
