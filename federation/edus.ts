@@ -68,7 +68,7 @@ export function createEdus(needs: Needs): Edus {
     async receive(origin, edus) {
       const lanes = new Map<string, Work[]>()
       for (const { edu_type, content } of edus) {
-        const work = readers[edu_type]?.(needs, origin, content)
+        const work = readers.get(edu_type)?.(needs, origin, content)
         if (!work) continue
         const lane = lanes.get(work.lane)
         if (lane) lane.push(work)
@@ -79,52 +79,55 @@ export function createEdus(needs: Needs): Edus {
   }
 }
 
-const readers: Readonly<Record<string, Reader>> = {
-  'm.typing': ({ handlers, access }, origin, content) => {
-    const edu = typingEduSchema.safeParse(content).data
-    if (!edu || !isFrom(origin, edu.user_id)) return undefined
-    const run = async () => {
-      if (await access.isAllowed(origin, edu.room_id)) await handlers.typing(origin, edu)
-    }
-    return { lane: `typing ${edu.room_id}`, run }
-  },
-
-  'm.receipt': ({ handlers, access }, origin, content) => {
-    const rooms = receiptEduSchema.safeParse(content).data
-    if (!rooms) return undefined
-    const run = async () => {
-      for (const [room, receipts] of entriesOf(rooms)) {
-        // All receipts of a room that the ACL shuts the server out of must be ignored.
-        const own = ofOrigin(origin, receipts)
-        if (await access.isAllowed(origin, room)) await handlers.receipts(origin, room, own)
+/** A map: an EDU's type is a stranger's word. */
+const readers: ReadonlyMap<string, Reader> = new Map(
+  Object.entries<Reader>({
+    'm.typing': ({ handlers, access }, origin, content) => {
+      const edu = typingEduSchema.safeParse(content).data
+      if (!edu || !isFrom(origin, edu.user_id)) return undefined
+      const run = async () => {
+        if (await access.isAllowed(origin, edu.room_id)) await handlers.typing(origin, edu)
       }
-    }
-    return { lane: 'receipts', run }
-  },
+      return { lane: `typing ${edu.room_id}`, run }
+    },
 
-  'm.presence': ({ handlers }, origin, content) => {
-    const edu = presenceEduSchema.safeParse(content).data
-    if (!edu) return undefined
-    const push = edu.push.filter(({ user_id }) => isFrom(origin, user_id))
-    return { lane: 'presence', run: () => handlers.presence(origin, push) }
-  },
+    'm.receipt': ({ handlers, access }, origin, content) => {
+      const rooms = receiptEduSchema.safeParse(content).data
+      if (!rooms) return undefined
+      const run = async () => {
+        for (const [room, receipts] of entriesOf(rooms)) {
+          // All receipts of a room that the ACL shuts the server out of must be ignored.
+          const own = ofOrigin(origin, receipts)
+          if (await access.isAllowed(origin, room)) await handlers.receipts(origin, room, own)
+        }
+      }
+      return { lane: 'receipts', run }
+    },
 
-  'm.direct_to_device': ({ handlers }, origin, content) => {
-    const edu = toDeviceEduSchema.safeParse(content).data
-    if (!edu || !isFrom(origin, edu.sender)) return undefined
-    return { lane: `to-device ${edu.sender}`, run: () => handlers.toDevice(origin, content) }
-  },
+    'm.presence': ({ handlers }, origin, content) => {
+      const edu = presenceEduSchema.safeParse(content).data
+      if (!edu) return undefined
+      const push = edu.push.filter(({ user_id }) => isFrom(origin, user_id))
+      return { lane: 'presence', run: () => handlers.presence(origin, push) }
+    },
 
-  'm.device_list_update': ({ handlers }, origin, content) => {
-    const edu = deviceListEduSchema.safeParse(content).data
-    if (!edu || !isFrom(origin, edu.user_id)) return undefined
-    return { lane: `keys ${edu.user_id}`, run: () => handlers.deviceList(origin, content) }
-  },
+    'm.direct_to_device': ({ handlers }, origin, content) => {
+      const edu = toDeviceEduSchema.safeParse(content).data
+      if (!edu || !isFrom(origin, edu.sender)) return undefined
+      return { lane: `to-device ${edu.sender}`, run: () => handlers.toDevice(origin, content) }
+    },
 
-  'm.signing_key_update': signingKeys,
-  // Its name before it was in the specification; Synapse sends both.
-  'org.matrix.signing_key_update': signingKeys,
-}
+    'm.device_list_update': ({ handlers }, origin, content) => {
+      const edu = deviceListEduSchema.safeParse(content).data
+      if (!edu || !isFrom(origin, edu.user_id)) return undefined
+      return { lane: `keys ${edu.user_id}`, run: () => handlers.deviceList(origin, content) }
+    },
+
+    'm.signing_key_update': signingKeys,
+    // Its name before it was in the specification; Synapse sends both.
+    'org.matrix.signing_key_update': signingKeys,
+  }),
+)
 
 function signingKeys({ handlers }: Needs, origin: ServerName, content: JsonObject) {
   const edu = signingKeyEduSchema.safeParse(content).data

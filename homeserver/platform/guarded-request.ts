@@ -97,20 +97,20 @@ async function readAll(body: Dispatcher.ResponseData['body'], bytesMax: number):
   return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, bytes)
 }
 
-const inflaters: Readonly<
-  Record<string, (data: Buffer, limits: { maxOutputLength: number }) => Promise<Buffer>>
-> = {
-  gzip: promisify(gunzip),
-  'x-gzip': promisify(gunzip),
-  deflate: promisify(inflate),
-  br: promisify(brotliDecompress),
-}
+type Inflate = (data: Buffer, limits: { maxOutputLength: number }) => Promise<Buffer>
+
+const inflaters: ReadonlyMap<string, Inflate> = new Map<string, Inflate>([
+  ['gzip', promisify(gunzip)],
+  ['x-gzip', promisify(gunzip)],
+  ['deflate', promisify(inflate)],
+  ['br', promisify(brotliDecompress)],
+])
 
 /** We ask for no encoding; some send one anyway. */
 async function inflated(raw: Buffer, encoding: string | undefined, bytesMax: number) {
   const name = encoding?.trim().toLowerCase() ?? 'identity'
   if (name === 'identity' || name === '') return raw
-  const inflater = inflaters[name]
+  const inflater = inflaters.get(name)
   if (!inflater) throw new Error('answer in an unknown content encoding')
   try {
     return await inflater(raw, { maxOutputLength: bytesMax })
