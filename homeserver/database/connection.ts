@@ -15,6 +15,8 @@ export interface Connection {
   readonly backend: number
   /** False from the first sign of death on. */
   readonly alive: boolean
+  /** When the statement in flight was sent; undefined while there is none. */
+  readonly waitingSince: number | undefined
   /** Runs one statement; one at a time, the caller's duty. Rejects with DatabaseError only. */
   run<T extends object>(text: string, values: readonly unknown[], deadlineMs: number): Promise<T[]>
   /** Runs several statements without parameters, separated by semicolons. */
@@ -75,6 +77,7 @@ function unavailable(error: unknown): DatabaseError {
 
 class OneLife implements Connection {
   backend = 0
+  waitingSince: number | undefined
   readonly #sql: postgres.Sql
   readonly #socket: net.Socket
   readonly #prepared = new Set<string>()
@@ -144,6 +147,7 @@ class OneLife implements Connection {
         reject(new DatabaseError('connection_lost', 'the connection is gone', { outcome: 'none' }))
         return
       }
+      this.waitingSince = Date.now()
       const timer = setTimeout(() => {
         this.#die(
           new DatabaseError('deadline', `no answer within ${deadlineMs} ms`, {
@@ -153,6 +157,7 @@ class OneLife implements Connection {
       }, deadlineMs)
       const settle = () => {
         clearTimeout(timer)
+        this.waitingSince = undefined
         this.#failCurrent = undefined
       }
       this.#failCurrent = (error) => {

@@ -148,6 +148,33 @@ describe('a connection whose server is silent', () => {
     await db[Symbol.asyncDispose]()
   })
 
+  it('is found within five seconds when only the way to it is broken', async () => {
+    await using proxy = await startProxy(socketPathOf(test.url))
+    const db = createDatabase({ url: proxy.url(test.url), connections: 2 })
+    await db`create table if not exists lost_answers (id int)`
+    await Promise.all([db`select pg_sleep(0.05)`, db`select pg_sleep(0.05)`])
+    proxy.forget()
+    const started = Date.now()
+    // A read is repeated on a new connection, a write is not.
+    const [read, write] = await Promise.allSettled([
+      db`select 1 as one`,
+      db`insert into lost_answers values (1)`,
+    ])
+    expect(read).toMatchObject({ status: 'fulfilled', value: [{ one: 1 }] })
+    expect(write).toMatchObject({ reason: { kind: 'connection_lost', outcome: 'unknown' } })
+    expect(Date.now() - started).toBeLessThan(5_500)
+    await db[Symbol.asyncDispose]()
+  })
+
+  it('is left alone while it works for long', async () => {
+    const db = createDatabase({ url: test.url, connections: 1 })
+    const [before] = await db<{ pid: number }>`select pg_backend_pid() as pid`
+    await db`select pg_sleep(4.5)`
+    const [after] = await db<{ pid: number }>`select pg_backend_pid() as pid`
+    expect(after).toEqual(before)
+    await db[Symbol.asyncDispose]()
+  })
+
   it('ends a transaction at its deadline, also when the work waits for something else', async () => {
     const db = createDatabase({ url: test.url, connections: 1, transactionMs: 300 })
     const hangs = db.transaction(async (tx) => {
@@ -211,6 +238,7 @@ function socketPathOf(url: string): string {
 /** A TCP proxy before the server that can fall silent: it keeps its connections open and passes nothing on. */
 async function startProxy(path: string) {
   let silent = false
+  let forgotten = new Set<net.Socket>()
   const sockets = new Set<net.Socket>()
   const server = net.createServer((client) => {
     const upstream = net.connect({ path })
@@ -220,7 +248,7 @@ async function startProxy(path: string) {
     ] as const) {
       sockets.add(from)
       from.on('data', (chunk) => {
-        if (!silent) to.write(chunk)
+        if (!silent && !forgotten.has(from)) to.write(chunk)
       })
       from.on('error', () => {})
       from.on('close', () => to.destroy())
@@ -232,6 +260,10 @@ async function startProxy(path: string) {
   return {
     silence: () => {
       silent = true
+    },
+    /** Present connections pass nothing on any more; new ones do. */
+    forget: () => {
+      forgotten = new Set(sockets)
     },
     speak: () => {
       silent = false

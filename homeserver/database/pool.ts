@@ -2,6 +2,7 @@ import { parseDatabaseUrl } from './address.ts'
 import { type Connection, openConnection } from './connection.ts'
 import type { DatabaseSettings } from './database.ts'
 import { DatabaseError } from './database-error.ts'
+import { type SilenceWatch, watchForSilence } from './silence.ts'
 
 interface Waiter {
   readonly resolve: (connection: Connection) => void
@@ -24,6 +25,7 @@ export class Pool {
   readonly #all = new Set<Connection>()
   readonly #idle: { connection: Connection; since: number }[] = []
   readonly #waiters = new Set<Waiter>()
+  readonly #watch: SilenceWatch
   #opening = 0
   #closed = false
   #backoffMs = 0
@@ -34,6 +36,10 @@ export class Pool {
   constructor(settings: DatabaseSettings) {
     this.#settings = settings
     this.#address = parseDatabaseUrl(settings.url)
+    this.#watch = watchForSilence({
+      connections: () => this.#all,
+      open: () => this.#connect({ applicationName: `${settings.applicationName} watch` }),
+    })
   }
 
   /** Lends a connection; the caller gives it back with `release`. Rejects with unavailable, overloaded or closed. */
@@ -69,6 +75,7 @@ export class Pool {
   /** Refuses new callers, waits `closeMs` for lent connections and drops the rest. */
   async close(): Promise<void> {
     this.#closed = true
+    this.#watch.stop()
     this.#rejectAll(poolClosed())
     await Promise.all(this.#idle.splice(0).map(({ connection }) => connection.close()))
     const deadline = Date.now() + this.#settings.closeMs
@@ -111,12 +118,7 @@ export class Pool {
   /** Never rejects. */
   async #open(): Promise<void> {
     try {
-      const connection: Connection = await openConnection({
-        address: this.#address,
-        connectMs: this.#settings.connectMs,
-        applicationName: this.#settings.applicationName,
-        statementMs: this.#settings.statementMs,
-        idleInTransactionMs: this.#settings.transactionMs,
+      const connection: Connection = await this.#connect({
         onDeath: () => this.#onDeath(connection),
       })
       this.#backoffMs = 0
@@ -128,6 +130,17 @@ export class Pool {
       this.#opening--
       this.#onOpenFailure(error)
     }
+  }
+
+  #connect(settings: { applicationName?: string; onDeath?: () => void }): Promise<Connection> {
+    return openConnection({
+      address: this.#address,
+      connectMs: this.#settings.connectMs,
+      applicationName: this.#settings.applicationName,
+      statementMs: this.#settings.statementMs,
+      idleInTransactionMs: this.#settings.transactionMs,
+      ...settings,
+    })
   }
 
   #onOpenFailure(error: unknown): void {
