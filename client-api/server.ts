@@ -1,4 +1,4 @@
-import type { RequestListener } from 'node:http'
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import type Router from '@koa/router'
 import Koa from 'koa'
 import type { Logger } from '../homeserver/platform/log.ts'
@@ -7,25 +7,26 @@ import { errorAnswer, unrecognized } from './errors.ts'
 import { send } from './send.ts'
 
 /**
- * The application: the API first, then the pages, then M_UNRECOGNIZED. The API writes its answers itself, since koa's
- * own way of answering costs half as much again per request.
+ * The API first, without koa, which would cost it a quarter more per request; what is not the API goes to koa: the
+ * pages, and M_UNRECOGNIZED for the rest.
  */
 export function createServer(needs: {
   readonly dispatch: Dispatch
   readonly pages: Router
   readonly log: Logger
 }): RequestListener {
+  const { dispatch, pages, log } = needs
   const app = new Koa()
-  app.on('error', (error) => needs.log.error({ error }, 'page failed'))
-  app.use(async (ctx, next) => {
-    if (await needs.dispatch(ctx.req, ctx.res)) ctx.respond = false
-    else await next()
-  })
-  app.use(needs.pages.routes())
+  app.on('error', (error) => log.error({ error }, 'page failed'))
+  app.use(pages.routes())
   app.use(async (ctx) => {
     ctx.respond = false
-    await send(ctx.res, errorAnswer(unrecognized(), needs.log, ''))
+    await send(ctx.res, errorAnswer(unrecognized(), log, ''))
   })
-  const listener = app.callback()
-  return (req, res) => void listener(req, res)
+  const rest = app.callback()
+
+  async function serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
+    if (!(await dispatch(req, res))) await rest(req, res)
+  }
+  return (req, res) => void serve(req, res)
 }
