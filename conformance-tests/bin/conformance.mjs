@@ -46,6 +46,7 @@ for (const path of [values.launcher, values.second]) {
 }
 
 const variables = {
+  CONFORMANCE_ALL: '1',
   CONFORMANCE_LAUNCHER: values.launcher && resolve(values.launcher),
   CONFORMANCE_SECOND: values.second && resolve(values.second),
   CONFORMANCE_URL: values.url?.replace(/\/$/, ''),

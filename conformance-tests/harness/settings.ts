@@ -14,6 +14,9 @@ export const launchers = {
 /** The launcher under test. */
 export const launcherUnderTest = resolve(process.env['CONFORMANCE_LAUNCHER'] ?? launchers.folkmoot)
 
+/** The launcher of the second server in the area of two servers. */
+export const secondLauncher = resolve(process.env['CONFORMANCE_SECOND'] ?? launcherUnderTest)
+
 /** A running server to test instead of a launched one: client URL and server name. */
 export const urlUnderTest = process.env['CONFORMANCE_URL']
 export const nameUnderTest = process.env['CONFORMANCE_SERVER_NAME']

@@ -1,0 +1,159 @@
+/**
+ * People with a client that nobody here wrote, on servers that federate. The first server is the one under test; the
+ * second another instance of it, and Synapse where there is one.
+ */
+import { EventType, MsgType, Preset } from 'matrix-js-sdk'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type Federation, startFederation } from '../harness/pair.ts'
+import type { LaunchedServer } from '../harness/server.ts'
+import { hasSynapse, launchers, launcherUnderTest } from '../harness/settings.ts'
+import { createPerson, type Person, until } from './js-sdk.ts'
+
+const messages = 200
+const conversationTimeoutMs = 240_000
+
+const synapse = hasSynapse() && launcherUnderTest !== launchers.synapse
+if (!synapse && launcherUnderTest !== launchers.synapse) {
+  process.stderr.write(
+    'NOT RUN: conversations with Synapse, because there is none on this machine (SYNAPSE_PYTHON)\n',
+  )
+}
+
+/** Each tells the other something, again and again, at the same time. */
+async function talk(people: readonly [Person, Person], roomId: string): Promise<void> {
+  await Promise.all(
+    people.map(async ({ client, userId }) => {
+      for (let i = 0; i < messages; i++) {
+        await client.sendMessage(roomId, { msgtype: MsgType.Text, body: `${userId} ${i}` })
+      }
+    }),
+  )
+}
+
+async function converse(
+  home: LaunchedServer,
+  away: LaunchedServer,
+  version: string,
+): Promise<void> {
+  await using alice = await createPerson(home, 'alice')
+  await using bob = await createPerson(away, 'bob')
+  const { room_id: roomId } = await alice.client.createRoom({
+    preset: Preset.PrivateChat,
+    name: `version ${version}`,
+    ...{ room_version: version },
+  })
+  await alice.client.invite(roomId, bob.userId)
+  await bob.isIn(roomId, 'invite')
+  await bob.client.joinRoom(roomId)
+  await bob.isIn(roomId, 'join')
+  expect(bob.client.getRoom(roomId)?.getVersion()).toBe(version)
+  await talk([alice, bob], roomId)
+  for (const reader of [alice, bob]) {
+    for (const { userId } of [alice, bob]) {
+      const wanted = Array.from({ length: messages }, (_, i) => `${userId} ${i}`)
+      let seen: string[] = []
+      await until(`all messages of ${userId} at ${reader.userId}`, async () => {
+        seen = await reader.textsFrom(roomId, userId)
+        return seen.length >= messages
+      })
+      expect(seen).toEqual(wanted)
+    }
+  }
+}
+
+describe('people on two instances', () => {
+  let federation: Federation | undefined
+  beforeAll(async () => {
+    const members = [{ launcher: launcherUnderTest }, { launcher: launcherUnderTest }]
+    federation = await startFederation(members)
+  })
+  afterAll(() => federation?.[Symbol.asyncDispose]())
+
+  it.each(['10', '11', '12'])(
+    'invite, join and see 200 messages each way in order, in room version %s',
+    async (version) => {
+      const [first, second] = federation?.servers ?? []
+      if (!first || !second) throw new Error('two servers')
+      await converse(first, second, version)
+    },
+    conversationTimeoutMs,
+  )
+
+  it(
+    'of one instance exchange encrypted messages',
+    async () => {
+      const [server] = federation?.servers ?? []
+      if (!server) throw new Error('no server')
+      await using alice = await createPerson(server, 'alice', { encryption: true })
+      await using carol = await createPerson(server, 'carol', { encryption: true })
+      const { room_id: roomId } = await alice.client.createRoom({
+        preset: Preset.PrivateChat,
+        invite: [carol.userId],
+        initial_state: [
+          {
+            type: EventType.RoomEncryption,
+            state_key: '',
+            content: { algorithm: 'm.megolm.v1.aes-sha2' },
+          },
+        ],
+      })
+      await carol.isIn(roomId, 'invite')
+      await carol.client.joinRoom(roomId)
+      await carol.isIn(roomId, 'join')
+      await until(
+        'alice sees carol',
+        () => alice.client.getRoom(roomId)?.getMember(carol.userId)?.membership === 'join',
+      )
+      for (const [from, to, text] of [
+        [alice, carol, 'for carol only'],
+        [carol, alice, 'for alice only'],
+      ] as const) {
+        await from.client.sendMessage(roomId, { msgtype: MsgType.Text, body: text })
+        await until(`${to.userId} decrypts`, async () =>
+          (await to.textsFrom(roomId, from.userId)).includes(text),
+        )
+        const event = to.client
+          .getRoom(roomId)
+          ?.getLiveTimeline()
+          .getEvents()
+          .find((one) => one.getContent()['body'] === text)
+        expect(event?.getWireType()).toBe('m.room.encrypted')
+        expect(event?.isDecryptionFailure()).toBe(false)
+      }
+    },
+    conversationTimeoutMs,
+  )
+})
+
+describe.skipIf(!synapse)('people on this server and on Synapse', () => {
+  let federation: Federation | undefined
+  beforeAll(async () => {
+    federation = await startFederation([
+      { launcher: launcherUnderTest },
+      { launcher: launchers.synapse },
+    ])
+  })
+  afterAll(() => federation?.[Symbol.asyncDispose]())
+
+  describe.each(['10', '11', '12'])('in room version %s', (version) => {
+    it(
+      'meet in a room of this server',
+      async () => {
+        const [ours, theirs] = federation?.servers ?? []
+        if (!ours || !theirs) throw new Error('two servers')
+        await converse(ours, theirs, version)
+      },
+      conversationTimeoutMs,
+    )
+
+    it(
+      'meet in a room of Synapse',
+      async () => {
+        const [ours, theirs] = federation?.servers ?? []
+        if (!ours || !theirs) throw new Error('two servers')
+        await converse(theirs, ours, version)
+      },
+      conversationTimeoutMs,
+    )
+  })
+})
