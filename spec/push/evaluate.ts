@@ -60,7 +60,9 @@ const valuesMax = 1_000
 interface Facts {
   readonly event: Pdu
   readonly values: Map<string, Json | undefined>
-  readonly lowered: Map<string, string>
+  readonly lowered: Map<string, string | undefined>
+  /** Which of the rules that many users share matched. */
+  readonly matched: Map<PreparedRule, boolean>
 }
 
 interface Subject {
@@ -74,6 +76,10 @@ type Test = (subject: Subject) => boolean
 interface PreparedRule {
   readonly tests: readonly Test[]
   readonly verdict: PushVerdict
+  /** Do the tests ask for nothing but the event. */
+  readonly isOfEvent: boolean
+  /** Is it in more rulesets than one, as most predefined rules are; then its answer is kept with the event. */
+  isShared: boolean
 }
 
 interface PreparedRuleset {
@@ -89,13 +95,33 @@ const rulesetCache = new WeakMap<PushRuleset, PreparedRuleset>()
 const ruleCache = new WeakMap<PushRule, PreparedRule>()
 
 function firstMatch(rules: readonly PreparedRule[], subject: Subject): PreparedRule | undefined {
-  return rules.find(({ tests }) => tests.every((test) => test(subject)))
+  for (const rule of rules) if (matchesRule(rule, subject)) return rule
+  return undefined
+}
+
+function matchesRule(rule: PreparedRule, subject: Subject): boolean {
+  if (!rule.isShared || !rule.isOfEvent) return runTests(rule, subject)
+  const { matched } = subject.facts
+  const known = matched.get(rule)
+  if (known !== undefined) return known
+  const answer = runTests(rule, subject)
+  matched.set(rule, answer)
+  return answer
+}
+
+function runTests({ tests }: PreparedRule, subject: Subject): boolean {
+  for (const test of tests) if (!test(subject)) return false
+  return true
 }
 
 function factsOf(event: Pdu): Facts {
-  const facts = factsCache.get(event) ?? { event, values: new Map(), lowered: new Map() }
+  const facts = factsCache.get(event) ?? newFacts(event)
   factsCache.set(event, facts)
   return facts
+}
+
+function newFacts(event: Pdu): Facts {
+  return { event, values: new Map(), lowered: new Map(), matched: new Map() }
 }
 
 function preparedOf(rules: PushRuleset): PreparedRuleset {
@@ -119,7 +145,13 @@ function byId(rules: readonly PushRule[]): Map<string, PreparedRule> {
 }
 
 function prepare(rule: PushRule): PreparedRule {
-  const prepared = ruleCache.get(rule) ?? { tests: testsOf(rule), verdict: verdictOf(rule) }
+  const known = ruleCache.get(rule)
+  if (known !== undefined) {
+    known.isShared = true
+    return known
+  }
+  const isOfEvent = (rule.conditions ?? []).every(({ kind }) => !kindsOfContext.has(kind))
+  const prepared = { tests: testsOf(rule), verdict: verdictOf(rule), isOfEvent, isShared: false }
   ruleCache.set(rule, prepared)
   return prepared
 }
@@ -139,6 +171,13 @@ function verdictOf({ actions, rule_id: ruleId }: PushRule): PushVerdict {
   )
   return { notify, highlight: notify && highlight, actions, ruleId }
 }
+
+/** Conditions that ask for more than the event. */
+const kindsOfContext: ReadonlySet<string> = new Set([
+  'contains_display_name',
+  'room_member_count',
+  'sender_notification_permission',
+])
 
 /** Conditions that are not known, or lack what they need, match nothing. */
 function testOf(condition: PushCondition): Test {
@@ -236,7 +275,8 @@ function valueAt(facts: Facts, key: string, path: readonly string[]): Json | und
   // Events of room version 3 on do not carry their id, and the create event of version 12 not its room's.
   if (key === 'event_id') return event.eventId
   if (key === 'room_id') return event.roomId
-  if (values.has(key)) return values.get(key)
+  const known = values.get(key)
+  if (known !== undefined || values.has(key)) return known
   const value = valueAtPath(event.json, path)
   if (values.size < valuesMax) values.set(key, value)
   return value
@@ -245,10 +285,9 @@ function valueAt(facts: Facts, key: string, path: readonly string[]): Json | und
 /** The value in lower case; undefined when it is not a string. */
 function loweredAt(facts: Facts, key: string, path: readonly string[]): string | undefined {
   const known = facts.lowered.get(key)
-  if (known !== undefined) return known
+  if (known !== undefined || facts.lowered.has(key)) return known
   const value = valueAt(facts, key, path)
-  if (typeof value !== 'string') return undefined
-  const lowered = value.toLowerCase()
+  const lowered = typeof value === 'string' ? value.toLowerCase() : undefined
   if (facts.lowered.size < valuesMax) facts.lowered.set(key, lowered)
   return lowered
 }
