@@ -5,13 +5,14 @@
 import { createHash } from 'node:crypto'
 import { MatrixError, notFound } from '../../spec/errors.ts'
 import { isUserId, type RoomId, type UserId } from '../../spec/ids.ts'
-import { isObject, type Json, type JsonObject, objectAt } from '../../spec/json.ts'
+import { isObject, type Json, type JsonObject } from '../../spec/json.ts'
 import type { Database } from '../database/database.ts'
 import { requireStorable, storedObject } from '../database/stored-text.ts'
 import type { LogEntry, LogRow, LogWriter, Tail } from '../stream/log.ts'
 import { writeDone } from '../stream/settled.ts'
 import { createTailedCache } from '../stream/tailed-cache.ts'
 import * as queries from './queries.ts'
+import { createTags, type Tags } from './tags.ts'
 
 /** A piece of account data; `room` is absent for global data. `content` is JSON text. */
 export interface AccountDatum {
@@ -26,7 +27,7 @@ export interface AccountDataPayload {
   readonly content: string
 }
 
-export interface AccountData {
+export interface AccountData extends Tags {
   /** Throws M_NOT_FOUND. */
   get(user: UserId, type: string): Promise<JsonObject>
   getRoom(user: UserId, room: RoomId, type: string): Promise<JsonObject>
@@ -39,9 +40,6 @@ export interface AccountData {
   /** What was last written with after < position <= upTo. */
   changedSince(user: UserId, after: number, upTo: number): Promise<readonly AccountDatum[]>
   ignoredUsers(user: UserId): Promise<ReadonlySet<UserId>>
-  tags(user: UserId, room: RoomId): Promise<JsonObject>
-  setTag(user: UserId, room: RoomId, tag: string, content: JsonObject): Promise<void>
-  deleteTag(user: UserId, room: RoomId, tag: string): Promise<void>
   /** Answers the filter's id; the same filter has the same id. `filter` has passed the border's schema. */
   createFilter(user: UserId, filter: JsonObject): Promise<string>
   /** Throws M_NOT_FOUND. */
@@ -53,8 +51,6 @@ export interface AccountData {
 const contentBytesMax = 65_536
 const typeBytesMax = 255
 const typesMax = 10_000
-const tagsMax = 1000
-const tagBytesMax = 255
 const filterBytesMax = 65_536
 const ignoreListsMax = 20_000
 const pushRulesType = 'm.push_rules'
@@ -89,8 +85,8 @@ export function createAccountData(needs: AccountDataNeeds): AccountData {
   ): Promise<JsonObject | undefined> {
     if (type === pushRulesType && room === undefined)
       return (await pushRules.accountData(user)).content
-    const text = await queries.findAccountData(db, user, room ?? '', type)
-    return text === undefined ? undefined : storedObject(text)
+    const row = await queries.findAccountData(db, user, room ?? '', type)
+    return row && storedObject(row.content)
   }
 
   async function get(user: UserId, room: RoomId | undefined, type: string): Promise<JsonObject> {
@@ -135,10 +131,6 @@ export function createAccountData(needs: AccountDataNeeds): AccountData {
     return isChanged ? [...rows.map(datumOf), rules] : rows.map(datumOf)
   }
 
-  async function tags(user: UserId, room: RoomId): Promise<JsonObject> {
-    return objectAt((await find(user, room, 'm.tag')) ?? {}, 'tags') ?? {}
-  }
-
   return {
     get: (user, type) => get(user, undefined, type),
     getRoom: get,
@@ -148,19 +140,7 @@ export function createAccountData(needs: AccountDataNeeds): AccountData {
     all: (user, upTo = Number.MAX_SAFE_INTEGER) => changedSince(user, -1, upTo),
     changedSince,
     ignoredUsers: (user) => ignored.get(user),
-    tags,
-    async setTag(user, room, tag, content) {
-      requireStorable('tag', tag, tagBytesMax)
-      const others = await tags(user, room)
-      if (Object.keys(others).length >= tagsMax && !Object.hasOwn(others, tag)) {
-        throw new MatrixError('M_TOO_LARGE', `more than ${tagsMax} tags on a room`)
-      }
-      await set(user, room, 'm.tag', { tags: { ...others, [tag]: content } })
-    },
-    async deleteTag(user, room, tag) {
-      const { [tag]: removed, ...others } = await tags(user, room)
-      if (removed !== undefined) await set(user, room, 'm.tag', { tags: others })
-    },
+    ...createTags({ db, log, entry }),
     async createFilter(user, filter) {
       const text = JSON.stringify(filter)
       if (Buffer.byteLength(text) > filterBytesMax) {

@@ -103,8 +103,10 @@ export function createAccounts(needs: AccountsNeeds): Accounts {
     if (!isStrictLocalpart(localpart)) {
       throw new MatrixError('M_INVALID_USERNAME', 'username: only a-z, 0-9 and ._=-/+ are allowed')
     }
+    if (!isUserId(`@${localpart}:${serverName}`)) {
+      throw new MatrixError('M_INVALID_USERNAME', 'username: too long')
+    }
     const user = makeUserId(localpart, serverName)
-    if (!isUserId(user)) throw new MatrixError('M_INVALID_USERNAME', 'username: too long')
     const owner = needs.exclusiveOwner?.(user)
     if (owner !== undefined && owner !== appservice) {
       throw new MatrixError('M_EXCLUSIVE', 'username: reserved by an application service')

@@ -258,11 +258,11 @@ export async function findAccountData(
   user: UserId,
   room: RoomId | '',
   type: string,
-): Promise<string | undefined> {
-  const [row] = await db<{ content: string }>`
-    select content from account_data
+): Promise<{ content: string; position: number } | undefined> {
+  const [row] = await db<{ content: string; position: number }>`
+    select content, position from account_data
     where user_id = ${user} and room_id = ${room} and type = ${type}`
-  return row?.content
+  return row
 }
 
 export async function accountDataBetween(
