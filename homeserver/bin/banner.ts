@@ -1,3 +1,4 @@
+import { firstAdminPath } from '../../client-api/pages/first-admin.ts'
 import type { Config } from '../config.ts'
 
 /** What whoever started the server has to know now: where it listens and what to do next. */
@@ -28,7 +29,7 @@ export function banner(
     )
   }
   if (serving.firstAdminToken !== undefined) {
-    const address = `${clients.replace(/\/$/, '')}${firstAdminPath}?token=${serving.firstAdminToken}`
+    const address = `${clients.replace(/\/$/, '')}${firstAdminPath(serving.firstAdminToken)}`
     lines.push(
       '',
       '  There is no administrator yet. Open this link once to make one:',
@@ -43,9 +44,6 @@ export function banner(
   }
   return `${lines.join('\n')}\n`
 }
-
-/** The page behind the one-time link. */
-const firstAdminPath = '/_folkmoot/first-admin'
 
 /** "Every address" is no address to type into a browser. */
 function forPeople(url: string): string {
