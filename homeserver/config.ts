@@ -11,7 +11,7 @@ export class ConfigError extends Error {
 }
 
 /** A setting as `npm run config` prints it. */
-export interface SettingReport {
+interface SettingReport {
   /** Name in the YAML file. */
   readonly name: string
   readonly value: unknown
@@ -108,7 +108,8 @@ function readFile(
   given: Map<string, { value: unknown; origin: string }>,
   problems: string[],
 ): void {
-  const named = env['CONFIG_FILE'] ?? env[`${prefix}CONFIG_FILE`]
+  const { CONFIG_FILE: plain, [`${prefix}CONFIG_FILE`]: prefixed } = env
+  const named = plain ?? prefixed
   const path = named ?? defaultFile
   if (named === undefined && !existsSync(path)) return
   let content: unknown

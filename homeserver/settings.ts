@@ -1,6 +1,7 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
 import { isServerName } from '../spec/ids.ts'
+import { logLevels } from './platform/log.ts'
 
 /**
  * Every setting: its kind and bound, its default, and a sentence for whoever sets it. The name in the YAML file is the
@@ -136,10 +137,7 @@ export const settingsSchema = z.strictObject({
   ),
 
   // Logging
-  logLevel: z
-    .enum(['debug', 'info', 'warn', 'error', 'silent'])
-    .default('info')
-    .meta({ description: 'How much is logged.' }),
+  logLevel: z.enum(logLevels).default('info').meta({ description: 'How much is logged.' }),
 })
 
 /** Every setting's value, frozen. */

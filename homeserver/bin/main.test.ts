@@ -13,6 +13,7 @@ interface Program {
   readonly ended: Promise<number | null>
 }
 
+const { PATH, HOME } = process.env
 let dataDir: string
 let port: number
 beforeAll(async () => {
@@ -32,8 +33,8 @@ function start(env: Record<string, string> = {}, file = 'main.ts', args: string[
   const script = join(import.meta.dirname, file)
   const child = spawn(process.execPath, ['--import', 'tsx', script, ...args], {
     env: {
-      PATH: process.env['PATH'],
-      HOME: process.env['HOME'],
+      PATH,
+      HOME,
       DATA_DIR: dataDir,
       CLIENT_HOST: '127.0.0.1',
       CLIENT_PORT: String(port),

@@ -43,7 +43,7 @@ export async function prepare(config: Config, log: Logger): Promise<Prepared> {
 }
 
 /** Where uploaded files lie. */
-export function mediaFolder(config: Config): string {
+function mediaFolder(config: Config): string {
   return config.mediaDir || join(config.dataDir, 'media')
 }
 

@@ -11,6 +11,7 @@ import { databaseUrl, templateUrlVariable } from './test-database.ts'
  * The global set-up of a test run: one Postgres cluster with a migrated template database, which `testDatabase()`
  * copies. `TEST_POSTGRES=system` takes the machine's own Postgres instead of the npm package's.
  */
+const { TEST_POSTGRES: postgres } = process.env
 let server: EmbeddedPostgres | undefined
 let dataDir: string | undefined
 
@@ -20,7 +21,7 @@ export async function setup(): Promise<void> {
   server = await startEmbeddedPostgres({
     dataDir,
     log: silentLogger,
-    binDir: process.env['TEST_POSTGRES'] === 'system' ? systemBinaries() : undefined,
+    binDir: postgres === 'system' ? systemBinaries() : undefined,
     // Nothing here has to survive the machine; tests of durability start servers of their own.
     settings: { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' },
     sync: false,
