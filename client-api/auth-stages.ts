@@ -24,7 +24,8 @@ export function createStages(needs: StageNeeds) {
     if (who === undefined || password === undefined) return false
     needs.takeBudget('login', `password ${who.user}`)
     const user = identifiedUser(auth, needs.serverName) ?? who.user
-    return user === who.user && (await needs.accounts.verifyPassword(user, password))
+    if (user !== who.user) throw forbidden('Only the owner of the access token can confirm this')
+    return await needs.accounts.verifyPassword(user, password)
   }
 
   /** Why the stage is not done; undefined when it is. */

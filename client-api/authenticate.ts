@@ -41,9 +41,16 @@ export function createAuthenticate(needs: AuthenticateNeeds) {
       if (auth === 'optional') return undefined
       throw new MatrixError('M_MISSING_TOKEN', 'Missing access token')
     }
-    const who = appserviceRequester(token, query) ?? (await needs.sessions.authenticate(token))
-    if (who === undefined) throw new MatrixError('M_UNKNOWN_TOKEN', 'Unknown access token')
+    const service = appserviceRequester(token, query)
+    if (auth === 'optional') return service ?? (await sessionOf(token).catch(ignoreUnknownToken))
+    const who = service ?? (await sessionOf(token))
     requireKind(auth, who)
+    return who
+  }
+
+  async function sessionOf(token: string): Promise<Requester> {
+    const who = await needs.sessions.authenticate(token)
+    if (who === undefined) throw new MatrixError('M_UNKNOWN_TOKEN', 'Unknown access token')
     return who
   }
 
@@ -57,6 +64,12 @@ export function createAuthenticate(needs: AuthenticateNeeds) {
     }
     return { user, guest: false, admin: false, appservice: service.id, ...deviceOf(query) }
   }
+}
+
+/** Where nobody needs a token, one that is no longer good does no harm: clients log in again with it. */
+function ignoreUnknownToken(error: unknown): undefined {
+  if (error instanceof MatrixError && error.errcode === 'M_UNKNOWN_TOKEN') return undefined
+  throw error
 }
 
 /** Application services may act as a device of the user they name (since v1.17 under the plain name). */

@@ -258,6 +258,17 @@ describe('tokens', () => {
       await ask('PUT', echoPath, { body, headers: { authorization: 'Bearer expired' } }),
     ).toMatchObject({ status: 401, json: { errcode: 'M_UNKNOWN_TOKEN', soft_logout: true } })
   })
+  it('that are stale do no harm where none is needed', async () => {
+    for (const token of ['nobody', 'expired']) {
+      const headers = { authorization: `Bearer ${token}` }
+      expect(await ask('POST', '/_matrix/client/v3/empty', { headers })).toMatchObject({
+        status: 200,
+        json: { user: null },
+      })
+    }
+    const headers = { authorization: 'Bearer alice' }
+    expect((await ask('POST', '/_matrix/client/v3/empty', { headers })).json.user).toBe(alice.user)
+  })
   it('of guests are refused where guests may not', async () => {
     const headers = { authorization: 'Bearer guest' }
     expect(await ask('PUT', echoPath, { body: '{}', headers })).toMatchObject({

@@ -11,6 +11,11 @@ export function identifiedUser(fields: JsonObject, serverName: string): UserId |
   if (identifier !== undefined && stringAt(identifier, 'type') !== 'm.id.user') return undefined
   const name = stringAt(identifier ?? fields, 'user')
   if (name === undefined) return undefined
-  const id = name.startsWith('@') ? name : `@${name.toLowerCase()}:${serverName}`
+  const suffix = `:${serverName}`
+  const local = name.startsWith('@') ? name.slice(1) : `${name}${suffix}`
+  // Accounts here have lower-case names, however they are typed.
+  const id = local.endsWith(suffix)
+    ? `@${local.slice(0, -suffix.length).toLowerCase()}${suffix}`
+    : `@${local}`
   return isUserId(id) ? id : undefined
 }

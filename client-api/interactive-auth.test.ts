@@ -125,9 +125,8 @@ describe('user-interactive authentication', () => {
     expect(await ask({ password, user: 'alice' })).toBe(200)
     expect(await ask({ password, identifier: { type: 'm.id.user', user: alice.user } })).toBe(200)
     expect(await ask({ password: 'wrong' })).toBe(401)
-    expect(
-      await ask({ password: `of ${bob.user}`, identifier: { type: 'm.id.user', user: 'bob' } }),
-    ).toBe(401)
+    const other = { password: `of ${bob.user}`, identifier: { type: 'm.id.user', user: 'bob' } }
+    await expect(ask(other)).rejects.toMatchObject({ status: 403, errcode: 'M_FORBIDDEN' })
   })
 
   it('ties a session to its request and its user', async () => {

@@ -1,3 +1,4 @@
+import type { Seen } from '../../homeserver/events/events.ts'
 import type { StoredEvent } from '../../homeserver/events/stored-event.ts'
 import type { Requester, Rooms } from '../../homeserver/rooms/rooms.ts'
 import * as api from '../../spec/api/client/reading.ts'
@@ -21,8 +22,8 @@ type ReadingRooms = Pick<
 
 /** What is in rooms: answered as the text that is stored, without parsing it again. */
 export const readingRoutes = ({ rooms }: { readonly rooms: ReadingRooms }) => {
-  const text = (event: StoredEvent, who: Requester) => rooms.clientEvent(event, who)
-  const texts = (events: readonly StoredEvent[], who: Requester) =>
+  const text = (event: StoredEvent | Seen, who: Requester) => rooms.clientEvent(event, who)
+  const texts = (events: readonly (StoredEvent | Seen)[], who: Requester) =>
     rawArray(events.map((event) => text(event, who)))
   /** What is left of the content when the event is redacted. */
   function contentOf(event: StoredEvent, who: Requester): JsonObject {
