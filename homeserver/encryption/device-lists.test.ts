@@ -1,0 +1,131 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { parseUserId, type UserId } from '../../spec/ids.ts'
+import { createDeviceLists } from './device-lists.ts'
+import {
+  deviceKeys,
+  far,
+  here,
+  person,
+  roomNamed,
+  type TestEncryption,
+  testEncryption,
+} from './test-encryption.ts'
+
+let test: TestEncryption
+beforeAll(async () => {
+  test = await testEncryption()
+})
+afterAll(() => test[Symbol.asyncDispose]())
+
+/** Writes the log row of a membership event and sets what it brings about. */
+async function move(room: string, user: UserId, membership: 'join' | 'leave') {
+  const id = roomNamed(room)
+  const verdict = await test.log.writer.write({
+    entries: [{ kind: 'event', room: id, user, ref: '0', payload: undefined }],
+  })
+  const position = verdict.kind === 'done' ? (verdict.positions[0] ?? 0) : 0
+  test.memberships.set(id, user, membership, position)
+}
+
+const alice = parseUserId('@alice:here.test')
+const bob = parseUserId('@bob:here.test')
+const carol = parseUserId('@carol:here.test')
+
+describe('whose devices to ask for anew', () => {
+  it('follows who shares a room, from memory and from the tables alike', async () => {
+    await move('one', alice, 'join')
+    await move('one', bob, 'join')
+    const start = test.log.tail.position
+    const expectChanges = async (since: number, changed: UserId[], left: UserId[]) => {
+      // A process that starts now knows nothing of the past but what is stored.
+      const fresh = createDeviceLists({
+        db: test.database.db,
+        log: test.log.writer,
+        tail: test.log.tail,
+        memberships: test.memberships,
+        serverName: here,
+      })
+      for (const lists of [test.deviceLists, fresh]) {
+        const got = await lists.changedFor(alice, since, test.log.tail.position)
+        expect({ changed: [...got.changed].sort(), left: [...got.left].sort() }).toEqual({
+          changed,
+          left,
+        })
+      }
+    }
+    await expectChanges(start, [], [])
+
+    await move('one', carol, 'join')
+    await expectChanges(start, [carol], [])
+    const joined = test.log.tail.position
+
+    await move('two', carol, 'join')
+    await expectChanges(joined, [], [])
+    await move('one', carol, 'leave')
+    await expectChanges(joined, [], [carol])
+
+    const apart = test.log.tail.position
+    await move('two', alice, 'join')
+    await expectChanges(apart, [carol], [])
+
+    const together = test.log.tail.position
+    await move('two', alice, 'leave')
+    await expectChanges(together, [], [carol])
+    await expectChanges(test.log.tail.position, [], [])
+  })
+
+  it('names those who upload keys or lose a device, also oneself', async () => {
+    const [me, other] = [person(test, 'alice'), person(test, 'bob')]
+    const stranger = person(test, 'stranger')
+    const start = test.log.tail.position
+    await test.encryption.upload(other, { device_keys: deviceKeys(other) })
+    await test.encryption.upload(stranger, { device_keys: deviceKeys(stranger) })
+    const uploaded = test.log.tail.position
+    expect((await test.encryption.changes(alice, start, uploaded)).changed).toEqual(new Set([bob]))
+    await test.encryption.upload(me, { device_keys: deviceKeys(me) })
+    const own = await test.encryption.changes(alice, uploaded, test.log.tail.position)
+    expect(own.changed).toEqual(new Set([alice]))
+    const before = test.log.tail.position
+    const entries = await test.deviceLists.deleted(bob, [other.device])
+    await test.log.writer.write({ entries })
+    const gone = await test.encryption.changes(alice, before, test.log.tail.position)
+    expect(gone.changed).toEqual(new Set([bob]))
+    expect(await test.deviceLists.deleted(bob, [person(test, 'bob', 'KEYLESS').device])).toEqual([])
+  })
+})
+
+describe('other servers', () => {
+  it('are sent each change, in a chain of numbers, and a deletion', async () => {
+    const room = roomNamed('federated')
+    const dave = parseUserId('@dave:far.test')
+    const erin = person(test, 'erin')
+    test.memberships.set(room, erin.user, 'join')
+    test.memberships.set(room, dave, 'join')
+    await test.encryption.upload(erin, { device_keys: deviceKeys(erin, 'one') })
+    const edus = async () => {
+      const rows = await test.database.db<{ content: string }>`
+        select content from outbox where destination = ${far} and edu_type = 'm.device_list_update'`
+      return rows.map((row) => Object(JSON.parse(row.content)))
+    }
+    const [first] = await edus()
+    expect(first).toMatchObject({
+      user_id: erin.user,
+      device_id: 'DEVICE',
+      prev_id: [],
+      keys: deviceKeys(erin, 'one'),
+    })
+    expect(await test.encryption.localDevicesOf(erin.user)).toMatchObject({
+      stream_id: first.stream_id,
+      devices: [{ device_id: 'DEVICE', keys: deviceKeys(erin, 'one') }],
+    })
+    await test.encryption.upload(erin, { device_keys: deviceKeys(erin, 'two') })
+    const second = (await edus()).at(-1)
+    expect(second).toMatchObject({ prev_id: [first.stream_id], keys: deviceKeys(erin, 'two') })
+    await test.log.writer.write({
+      entries: await test.deviceLists.deleted(erin.user, [erin.device]),
+    })
+    const third = (await edus()).at(-1)
+    expect(third).toMatchObject({ prev_id: [second.stream_id], deleted: true })
+    expect(third).not.toHaveProperty('keys')
+  })
+})
