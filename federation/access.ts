@@ -22,7 +22,13 @@ export interface Access {
   textsFor(server: ServerName, events: readonly StoredEvent[]): Promise<readonly string[]>
 }
 
-export function createAccess({ events }: { readonly events: Events }): Access {
+/** What access is decided from. */
+export type EventsForAccess = Pick<
+  Events,
+  'get' | 'rulesOf' | 'currentEntry' | 'serversIn' | 'serverMaySee'
+>
+
+export function createAccess({ events }: { readonly events: EventsForAccess }): Access {
   async function isAllowed(server: ServerName, room: RoomId): Promise<boolean> {
     const acl = await events.currentEntry(room, 'm.room.server_acl', '')
     return isServerAllowed(acl?.pdu, server)

@@ -1,22 +1,21 @@
 /** What answers other servers, built in order from the slices it asks. */
 import type { RequestListener } from 'node:http'
-import type { Events } from '../homeserver/events/events.ts'
 import type { Clock } from '../homeserver/platform/clock.ts'
 import type { Logger } from '../homeserver/platform/log.ts'
 import type { Rooms } from '../homeserver/rooms/rooms.ts'
 import type { SigningKey } from '../spec/crypto/ed25519.ts'
 import type { ServerName, UserId } from '../spec/ids.ts'
 import type { JsonObject } from '../spec/json.ts'
-import { createAccess } from './access.ts'
+import { createAccess, type EventsForAccess } from './access.ts'
 import { createEdus, type EduHandlers } from './edus.ts'
 import type { Outbound } from './outbound.ts'
-import { eventRoutes } from './routes/events.ts'
+import { type EventsForRoutes, eventRoutes } from './routes/events.ts'
 import { keyRoutes } from './routes/keys.ts'
 import { membershipRoutes, type RemoteMembership } from './routes/membership.ts'
 import { type LocalKeys, queryRoutes } from './routes/queries.ts'
 import { transactionRoutes } from './routes/transactions.ts'
 import { createFederationApi, type FederationLimits } from './server.ts'
-import { createTransactions } from './transaction.ts'
+import { createTransactions, type EventsForTransactions } from './transaction.ts'
 
 export interface InboundNeeds {
   readonly serverName: ServerName
@@ -25,7 +24,7 @@ export interface InboundNeeds {
   readonly version: string
   readonly limits: FederationLimits
   readonly outbound: Outbound
-  readonly events: Events
+  readonly events: EventsForAccess & EventsForRoutes & EventsForTransactions
   readonly rooms: Pick<Rooms, 'resolveAlias' | 'publicRooms'>
   readonly membership: RemoteMembership
   readonly profiles: { get(user: UserId): Promise<JsonObject> }

@@ -24,8 +24,11 @@ export interface Transactions {
   receive(origin: ServerName, txnId: string, transaction: Transaction): Promise<string>
 }
 
+/** What transactions ask of the engine. */
+export type EventsForTransactions = Pick<Events, 'receive' | 'rulesOf'>
+
 interface Needs {
-  readonly events: Pick<Events, 'receive' | 'rulesOf'>
+  readonly events: EventsForTransactions
   readonly access: Pick<Access, 'isAllowed'>
   readonly edus: Edus
   readonly inbound: InboundAnswers

@@ -16,9 +16,15 @@ import type { EventId, RoomId, ServerName } from '../../spec/ids.ts'
 import type { Access } from '../access.ts'
 import { JsonText, type Route, route } from '../router.ts'
 
+/** What the routes ask of the engine. */
+export type EventsForRoutes = Pick<
+  Events,
+  'get' | 'serversIn' | 'serverMaySee' | 'stateAt' | 'authChain' | 'backfillFrom' | 'missingBetween'
+>
+
 interface Needs {
   readonly serverName: ServerName
-  readonly events: Events
+  readonly events: EventsForRoutes
   readonly access: Access
   readonly clock: Clock
 }
