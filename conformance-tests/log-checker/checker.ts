@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process'
 import { createDatabase, type Database } from '../../homeserver/database/database.ts'
-import { CheckClient, type ClientLimits } from './client.ts'
+import { CheckClient, type ClientFindings, type ClientLimits } from './client.ts'
 import {
   type FaultCounts,
   type FaultPlan,
@@ -41,6 +41,7 @@ export interface CheckResult {
   readonly faults: FaultCounts
   readonly stallMs: number
   readonly stallRoom: number
+  readonly stalls: ClientFindings['stalls']
   readonly latencyMs: { readonly p50: number; readonly p99: number; readonly max: number }
   readonly verdicts: Readonly<Record<string, number>>
 }
@@ -79,7 +80,7 @@ export async function checkLog(settings: CheckSettings): Promise<CheckResult> {
     tails,
   }
   const wrong = [...run.wrong, ...(await verify(db, found))]
-  const { stallMs, stallRoom, latencies } = run.client.findings
+  const { stallMs, stallRoom, stalls, latencies } = run.client.findings
   if (stallMs > stallMaxMs)
     wrong.push(`room ${stallRoom} stood still for ${Math.round(stallMs)} ms`)
   const verdicts: Record<string, number> = {}
@@ -94,6 +95,7 @@ export async function checkLog(settings: CheckSettings): Promise<CheckResult> {
     faults: { ...run.counts, answersLost: proxy.lost },
     stallMs,
     stallRoom,
+    stalls,
     latencyMs: percentiles(latencies),
     verdicts,
   }

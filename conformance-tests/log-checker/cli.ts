@@ -67,7 +67,12 @@ async function runCheck(url: string): Promise<void> {
       },
       note: (line) => console.log(`${new Date().toISOString()} ${line}`),
     })
-    console.log(JSON.stringify({ ...result, wrong: result.wrong.slice(0, 50) }, undefined, 2))
+    const { wrong, stalls, ...figures } = result
+    for (const { room, ms, endedAt } of stalls.toSorted((a, b) => b.ms - a.ms).slice(0, 20)) {
+      console.log(`${endedAt} room ${room} had stood still for ${ms} ms`)
+    }
+    for (const what of wrong.slice(0, 50)) console.log(`wrong: ${what}`)
+    console.log(JSON.stringify(figures, undefined, 2))
     console.log(
       result.wrong.length === 0
         ? 'the log keeps its word'

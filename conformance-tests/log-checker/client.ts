@@ -9,6 +9,8 @@ export interface ClientFindings {
   /** Longest time for which a room with open requests answered none, in ms, and the room. */
   stallMs: number
   stallRoom: number
+  /** Stalls that are worth a look, with the time of day at which they ended. */
+  readonly stalls: { readonly room: number; readonly ms: number; readonly endedAt: string }[]
   /** Latencies of all requests in ms, from the first attempt to the first answer. */
   readonly latencies: number[]
 }
@@ -23,6 +25,9 @@ export interface ClientLimits {
   readonly retryMs: number
 }
 
+const notableStallMs = 1_500
+const stallsMax = 10_000
+
 /**
  * The client of all workers: gives out requests, each with its own key, and gives those that are not answered in time to
  * another worker, as a client that lost its connection does.
@@ -33,6 +38,7 @@ export class CheckClient {
     twice: [],
     stallMs: 0,
     stallRoom: -1,
+    stalls: [],
     latencies: [],
   }
   /** No new requests; what is open is still brought to an answer. */
@@ -118,6 +124,11 @@ export class CheckClient {
     this.findings.latencies.push(now - open.sentAt)
     const room = this.#room(request)
     this.#noteStall(request % this.#limits.rooms, now)
+    if (now - room.progressAt > notableStallMs && this.findings.stalls.length < stallsMax) {
+      const ms = Math.round(now - room.progressAt)
+      const endedAt = new Date().toISOString().slice(11, 23)
+      this.findings.stalls.push({ room: request % this.#limits.rooms, ms, endedAt })
+    }
     room.open -= 1
     room.progressAt = now
   }

@@ -33,6 +33,9 @@ const db = createDatabase({
   applicationName: 'folkmoot log slices',
 })
 const rooms = new Map<number, RoomMemory>()
+const inWork = new Map<number, Promise<number[]>>()
+/** Requests that this worker is bringing to their owners. */
+const bringing = new Set<number>()
 const verdicts: Record<string, number> = {}
 const seen = { start: 0, last: 0, rows: 0, sum: 0 }
 let acks: number[] = []
@@ -119,14 +122,22 @@ peers.handle('check/do', async (body) => {
   return { acks: (await Promise.all(requests.map((request) => writeHereOrFail(request)))).flat() }
 })
 
-async function writeHereOrFail(request: number): Promise<number[]> {
-  const position = await writeHere(request).catch(() => undefined)
-  return position === undefined ? [] : [request, position]
+/** A request that is asked for again while it is in work is not written a second time. */
+function writeHereOrFail(request: number): Promise<number[]> {
+  const working = inWork.get(request)
+  if (working !== undefined) return working
+  const work = writeHere(request)
+    .catch(() => undefined)
+    .then((position) => (position === undefined ? [] : [request, position]))
+    .finally(() => inWork.delete(request))
+  inWork.set(request, work)
+  return work
 }
 
 /** Brings requests to the owners of their rooms until they are answered. */
 async function bring(requests: readonly number[]): Promise<void> {
-  let left = [...requests]
+  let left = requests.filter((request) => !bringing.has(request))
+  for (const request of left) bringing.add(request)
   while (left.length > 0 && !finishing) {
     const byOwner = new Map<string, number[]>()
     for (const request of left) {
@@ -143,6 +154,7 @@ async function bring(requests: readonly number[]): Promise<void> {
       }),
     )
     left = left.filter((request) => !answered.has(request))
+    for (const request of answered) bringing.delete(request)
     if (left.length > 0) await clock.sleep(30)
   }
 }

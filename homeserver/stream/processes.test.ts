@@ -16,8 +16,10 @@ beforeAll(async () => {
 })
 afterAll(() => test[Symbol.asyncDispose]())
 
-function open(self: string, clock = new FakeClock()) {
-  const processes = createProcesses({ db: test.db, clock, log, self, address: `${self}:1` })
+function open(self: string, caughtUp = async () => {}) {
+  const clock = new FakeClock()
+  const address = `${self}:1`
+  const processes = createProcesses({ db: test.db, clock, log, self, address, caughtUp })
   return { processes, clock }
 }
 
@@ -65,15 +67,26 @@ it('forgets a process whose lease ran out', async () => {
   await processes[Symbol.asyncDispose]()
 })
 
-it('notices that it was paused for longer than its lease', async () => {
-  const { processes, clock } = open('d')
-  await processes.start()
-  const lapsed = changed(processes)
-  // All ticks of a pause fall due at once; the one that renews sees how long it was.
-  await clock.advance(0)
-  await jump(clock, 10_000)
-  await lapsed
-  await processes[Symbol.asyncDispose]()
+it('owns nothing after a pause until it has caught up with the log', async () => {
+  let catchUp = () => {}
+  const paused = open('d', () => new Promise((resolve) => (catchUp = resolve)))
+  const other = open('e')
+  await other.processes.start()
+  await paused.processes.start()
+  // The lease of `d` is over for the others.
+  await test.db`update processes set lease_until = now() where id = 'd'`
+  const away = changed(paused.processes)
+  await jump(paused.clock, 10_000)
+  await away
+  const keys = Array.from({ length: 50 }, (_, n) => `key ${n}`)
+  expect(keys.every((key) => paused.processes.ownerOf(key)?.id === 'e')).toBe(true)
+
+  const back = changed(paused.processes)
+  catchUp()
+  await back
+  expect(keys.some((key) => paused.processes.ownerOf(key) === undefined)).toBe(true)
+  await paused.processes[Symbol.asyncDispose]()
+  await other.processes[Symbol.asyncDispose]()
 })
 
 it('carries calls, visible errors and failures between processes', async () => {

@@ -2,12 +2,13 @@ import type { Database } from '../database/database.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Logger } from '../platform/log.ts'
 import type { Processes } from './log.ts'
-import { type ProcessRow, removeProcess, renewLease } from './queries.ts'
+import { otherProcesses, type ProcessRow, removeProcess, renewLease } from './queries.ts'
 import { ownerAmong } from './rendezvous.ts'
 
 /**
  * The live processes of this server: rows with a lease by the database's clock, renewed every second. Ownership is
- * advice (fences decide), so a view that is a second old does no harm.
+ * advice (fences decide), so a view that is a second old does no harm. A process that lost its lease (it was paused or cut
+ * off) owns nothing until it has caught up with the log; the others go on meanwhile.
  */
 
 export const leaseLimits = {
@@ -33,9 +34,18 @@ interface Needs {
   readonly self: string
   /** Where the other processes reach this one's internal listener: `host:port`. */
   readonly address: string
+  /** Resolves when this process has seen everything that is in the log now. */
+  readonly caughtUp: () => Promise<void>
 }
 
-export function createProcesses({ db, clock, log, self, address }: Needs): RunningProcesses {
+export function createProcesses({
+  db,
+  clock,
+  log,
+  self,
+  address,
+  caughtUp,
+}: Needs): RunningProcesses {
   const listeners = new Set<() => void>()
   let live: readonly ProcessRow[] = [{ id: self, address, lease_ms: 0 }]
   let others: readonly ProcessRow[] = []
@@ -43,22 +53,51 @@ export function createProcesses({ db, clock, log, self, address }: Needs): Runni
   let renewing: Promise<void> | undefined
   let ticker: Disposable | undefined
   let stopped = false
+  /** Our lease had run out and we are not back yet. */
+  let away = false
   let expiry = new AbortController()
 
   async function renew(): Promise<void> {
     const askedAt = clock.now()
-    const rows = await renewLease(db, self, address, leaseLimits.leaseMs)
-    if (stopped) return
     const lapsed = renewedAt !== 0 && askedAt - renewedAt > leaseLimits.leaseMs
-    renewedAt = askedAt
+    if (lapsed && !away) goAway()
+    const rows = away
+      ? await liveWithoutUs()
+      : await renewLease(db, self, address, leaseLimits.leaseMs)
+    if (stopped) return
+    if (!away) renewedAt = askedAt
     const sorted = rows.toSorted((a, b) => (a.id < b.id ? -1 : 1))
     const changed = sorted.map(({ id }) => id).join() !== live.map(({ id }) => id).join()
     live = sorted
     others = sorted.filter(({ id }) => id !== self)
     lookWhenLeaseEnds()
-    if (lapsed) log.warn({ self }, 'lease had run out')
-    if (changed) log.info({ live: live.length, others: others.length }, 'live processes changed')
-    if (changed || lapsed) for (const listener of [...listeners]) listener()
+    if (!changed) return
+    log.info({ live: live.length, others: others.length }, 'live processes changed')
+    for (const listener of [...listeners]) listener()
+  }
+
+  /** What was missed is read first: whoever takes rooms while being behind lets their writers wait. */
+  function goAway(): void {
+    away = true
+    log.warn({ self }, 'lease had run out')
+    caughtUp()
+      .catch((error: unknown) => log.warn({ error }, 'could not catch up'))
+      .finally(comeBack)
+  }
+
+  function comeBack(): void {
+    if (!away || stopped) return
+    away = false
+    renewedAt = clock.now()
+    tick()
+  }
+
+  /** When nobody else is there, there is nobody to leave the work to. */
+  async function liveWithoutUs(): Promise<readonly ProcessRow[]> {
+    const rows = await otherProcesses(db, self)
+    if (rows.length > 0) return rows
+    away = false
+    return renewLease(db, self, address, leaseLimits.leaseMs)
   }
 
   /** The keys of a process that died are taken over at the end of its lease and not a second later. */

@@ -136,6 +136,15 @@ export async function renewLease(
   )
 }
 
+/** The live processes other than this one. */
+export async function otherProcesses(db: Db, id: string): Promise<readonly ProcessRow[]> {
+  return db.query<ProcessRow>(
+    `select id, address, (extract(epoch from lease_until - clock_timestamp()) * 1000)::int as lease_ms
+       from processes where id <> $1 and lease_until > clock_timestamp()`,
+    [id],
+  )
+}
+
 /** Removes a process that ends, and those whose lease ran out more than a minute ago. */
 export async function removeProcess(db: Db, id: string): Promise<void> {
   await db.query(

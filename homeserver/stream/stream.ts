@@ -75,8 +75,10 @@ export async function createStream({ settings, clock, log, random }: Needs): Pro
       ? await createPostgresBus({ db, self, log })
       : createRedisBus({ url: redisUrl, channel, self, clock, log }),
   )
-  const processes = keep(createProcesses({ db, clock, log, self, address: peers.address }))
   const tail = keep(createTail({ db, clock, log, self }))
+  const caughtUp = () => tail.catchUp()
+  const { address } = peers
+  const processes = keep(createProcesses({ db, clock, log, self, address, caughtUp }))
   bus.subscribe('log', (position) => tail.hint(Number(position)))
   bus.onGap(() => tail.look())
   processes.onChange(() => tail.look())

@@ -39,6 +39,8 @@ export interface RunningTail extends Tail, AsyncDisposable {
   hint(position: Position): void
   /** Somebody's hints may have been lost: read the head. */
   look(): void
+  /** Resolves when everything that is stored now has been handed over; rejects when the database does not answer. */
+  catchUp(): Promise<void>
   /** Between `sending` and `settled` a row of this process in the table is left to `deliver`, which has its payload. */
   sending(): void
   settled(): void
@@ -189,6 +191,14 @@ export function createTail({ db, clock, log, self }: Needs): RunningTail {
     look() {
       lookAgain = true
       follow()
+    },
+    async catchUp() {
+      const head = await newestPosition(db)
+      while (position < head && !stopping.signal.aborted) {
+        lookAgain = true
+        follow()
+        await waiters.wait(head, tailLimits.pollMs)
+      }
     },
     sending() {
       ownInFlight = true
