@@ -1,0 +1,141 @@
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { parseDeviceId, parseRoomId, parseServerName, parseUserId } from '../../spec/ids.ts'
+import { type TestDatabase, testDatabase } from '../database/test-database.ts'
+import { FakeClock } from '../platform/fake-clock.ts'
+import { createMemoryBus } from '../platform/redis.ts'
+import type { Requester } from '../rooms/rooms.ts'
+import { testMemberships } from '../rooms/test-memberships.ts'
+import { createPresence, type PresenceChange } from './presence.ts'
+
+const here = parseServerName('here.test')
+const far = parseServerName('far.test')
+const room = parseRoomId('!room:here.test')
+const bob = parseUserId('@bob:here.test')
+const dave = parseUserId('@dave:far.test')
+
+let database: TestDatabase
+beforeAll(async () => {
+  database = await testDatabase()
+})
+afterAll(() => database[Symbol.asyncDispose]())
+
+function setUp(name: string) {
+  const clock = new FakeClock()
+  const memberships = testMemberships(here)
+  const alice: Requester = {
+    user: parseUserId(`@${name}:here.test`),
+    device: parseDeviceId('A'),
+    guest: false,
+    admin: false,
+  }
+  for (const user of [alice.user, bob, dave]) memberships.set(room, user, 'join')
+  const bus = createMemoryBus()
+  let count = 0
+  const start = (enabled = true) =>
+    createPresence({
+      db: database.db,
+      clock,
+      memberships,
+      bus: bus.connect(),
+      enabled,
+      self: `p${count++}`,
+    })
+  const presence = start()
+  const changes: PresenceChange[] = []
+  presence.onChange((change) => changes.push(change))
+  return { clock, memberships, alice, presence, start, changes }
+}
+
+it('is online while a device syncs, and offline half a minute after', async () => {
+  const { clock, alice, presence, changes } = setUp('syncing')
+  const before = presence.stamp
+  expect(await presence.get(alice.user)).toEqual({
+    presence: 'offline',
+    lastActiveTs: 0,
+    currentlyActive: false,
+  })
+  presence.touch(alice, 'online')
+  await expect.poll(async () => (await presence.get(alice.user)).presence).toBe('online')
+  expect(presence.changedSince(new Set([alice.user, bob]), before)).toEqual([alice.user])
+  await clock.advance(20_000)
+  presence.touch(alice, 'online')
+  await clock.advance(20_000)
+  expect(await presence.get(alice.user)).toMatchObject({
+    presence: 'online',
+    currentlyActive: true,
+  })
+  await clock.advance(20_000)
+  expect(await presence.get(alice.user)).toMatchObject({
+    presence: 'offline',
+    currentlyActive: false,
+  })
+  expect(changes.map((change) => change.presence)).toEqual(['online', 'offline'])
+  expect(presence.changedSince(new Set([alice.user]), presence.stamp)).toEqual([])
+})
+
+it('is what the most present device is', async () => {
+  const { alice, presence } = setUp('two')
+  await presence.set(alice, { presence: 'unavailable', statusMsg: 'away' })
+  const phone = { ...alice, device: parseDeviceId('B') }
+  presence.touch(phone, 'online')
+  expect(await presence.get(alice.user)).toMatchObject({ presence: 'online', statusMsg: 'away' })
+  presence.touch(phone, 'offline')
+  expect(await presence.get(alice.user)).toMatchObject({ presence: 'unavailable' })
+  await expect(
+    presence.set(alice, { presence: 'online', statusMsg: 'x'.repeat(3000) }),
+  ).rejects.toMatchObject({
+    errcode: 'M_INVALID_PARAM',
+  })
+})
+
+it('is known to the other processes, and the status outlives them all', async () => {
+  const { alice, presence, start } = setUp('spread')
+  const elsewhere = start()
+  await presence.set(alice, { presence: 'online', statusMsg: 'hello' })
+  await expect
+    .poll(() => elsewhere.get(alice.user))
+    .toMatchObject({ presence: 'online', statusMsg: 'hello' })
+  await presence[Symbol.asyncDispose]()
+  await elsewhere[Symbol.asyncDispose]()
+  const later = start()
+  expect(await later.get(alice.user)).toMatchObject({ presence: 'offline', statusMsg: 'hello' })
+})
+
+it('of another server is what that server says, for users with whom a room is shared', async () => {
+  const { presence } = setUp('remote')
+  const stranger = parseUserId('@stranger:far.test')
+  await presence.onRemotePresence(far, [
+    {
+      user_id: dave,
+      presence: 'online',
+      last_active_ago: 1_000,
+      status_msg: 'hi',
+      currently_active: true,
+    },
+    { user_id: stranger, presence: 'online' },
+    { user_id: bob, presence: 'online' },
+  ])
+  expect(await presence.get(dave)).toMatchObject({ presence: 'online', statusMsg: 'hi' })
+  expect(await presence.get(stranger)).toMatchObject({ presence: 'offline' })
+  expect(await presence.get(bob)).toMatchObject({ presence: 'offline' })
+})
+
+it('is shown to those who share a room', async () => {
+  const { alice, presence } = setUp('shown')
+  expect(await presence.see(alice, bob)).toMatchObject({ presence: 'offline' })
+  await expect(presence.see(alice, parseUserId('@stranger:here.test'))).rejects.toMatchObject({
+    errcode: 'M_FORBIDDEN',
+  })
+})
+
+it('is always offline when switched off', async () => {
+  const { alice, start } = setUp('off')
+  const presence = start(false)
+  await presence.set(alice, { presence: 'online', statusMsg: 'x' })
+  presence.touch(alice, 'online')
+  expect(await presence.get(alice.user)).toEqual({
+    presence: 'offline',
+    lastActiveTs: 0,
+    currentlyActive: false,
+  })
+})
