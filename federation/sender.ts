@@ -110,7 +110,8 @@ export function createSender(needs: SenderNeeds): Sender {
     })
   }
 
-  function isToSend({ event, onBehalfOf }: EventPayload): boolean {
+  function isToSend({ event, onBehalfOf, deliveredBy }: EventPayload): boolean {
+    if (deliveredBy !== undefined) return false
     return onBehalfOf !== undefined || serverOfUser(event.pdu.sender) === serverName
   }
 

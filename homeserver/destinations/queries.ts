@@ -95,14 +95,26 @@ export async function advanceBehind(
     where destination = ${server} and room_id = ${room} and last_position > ${upTo}`
 }
 
-/** Servers for which something waits. */
+/** Servers for which something waits; jumps from name to name in the indexes, however much waits for each. */
 export async function waitingDestinations(
   db: Db,
   limit: number,
 ): Promise<{ server: ServerName }[]> {
   return await db<{ server: ServerName }>`
-    select destination as server from destination_rooms
-    union select destination from outbox limit ${limit}`
+    with recursive behind(server) as (
+      (select destination from destination_rooms order by destination limit 1)
+      union all
+      select (select d.destination from destination_rooms d where d.destination > behind.server
+              order by d.destination limit 1)
+      from behind where behind.server is not null),
+    posted(server) as (
+      (select destination from outbox order by destination limit 1)
+      union all
+      select (select o.destination from outbox o where o.destination > posted.server
+              order by o.destination limit 1)
+      from posted where posted.server is not null)
+    select server from behind where server is not null
+    union select server from posted where server is not null limit ${limit}`
 }
 
 export interface CursorRow {
