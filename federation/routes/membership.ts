@@ -97,11 +97,6 @@ export function membershipRoutes(needs: Needs): Route[] {
     await membership.sendLeave(origin, room, event)
   }
 
-  async function invite(origin: ServerName, received: ReceivedInvite): Promise<JsonObject> {
-    await access.requireAllowed(origin, received.room)
-    return await membership.receiveInvite(origin, received)
-  }
-
   return [
     route(makeJoin, async ({ params: { roomId, userId }, query }, origin) => {
       await requireOwn(origin, roomId, userId)
@@ -137,6 +132,17 @@ export function membershipRoutes(needs: Needs): Route[] {
       const state = await membership.sendKnock(origin, params.roomId, body)
       return { knock_room_state: [...state] }
     }),
+    ...inviteRoutes(needs),
+  ]
+}
+
+function inviteRoutes({ access, membership }: Needs): Route[] {
+  async function invite(origin: ServerName, received: ReceivedInvite): Promise<JsonObject> {
+    await access.requireAllowed(origin, received.room)
+    return await membership.receiveInvite(origin, received)
+  }
+
+  return [
     route(sendInvite, async ({ params, body }, origin) => {
       const event = await invite(origin, {
         room: params.roomId,
