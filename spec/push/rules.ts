@@ -7,10 +7,10 @@ import { defaultRules, masterRuleId } from './predefined.ts'
 /** Most rules that a user can define. */
 export const pushRulesMax = 10_000
 /** Largest rule, as JSON in bytes of UTF-8. */
-export const pushRuleBytesMax = 1_024
+const pushRuleBytesMax = 1_024
 
 /** Kinds of rule, in the order in which they are tried. */
-export const pushRuleKinds = ['override', 'content', 'room', 'sender', 'underride'] as const
+const pushRuleKinds = ['override', 'content', 'room', 'sender', 'underride'] as const
 export type PushRuleKind = (typeof pushRuleKinds)[number]
 export const pushRuleKindSchema = z.enum(pushRuleKinds)
 
@@ -23,7 +23,7 @@ export const pushActionSchema = z.union([
 ])
 
 /** A condition of any kind; one of an unknown kind is kept and matches nothing. */
-export const pushConditionSchema = z.looseObject({
+const pushConditionSchema = z.looseObject({
   kind: z.string(),
   key: z.string().optional(),
   pattern: z.string().optional(),

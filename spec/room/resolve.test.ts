@@ -18,7 +18,7 @@ import { type Pdu, type StateKey, stateKeyOf } from '../events/event.ts'
 import type { EventId } from '../ids.ts'
 import { authorize } from './authorize.ts'
 import { powerLevelsOf, userLevel } from './power-levels.ts'
-import { resolveState, type StateMap } from './resolve.ts'
+import { resolveConflict, resolveState, type StateMap } from './resolve.ts'
 
 const versions = ['2', '6', '10', '11', '12']
 const joinRulesKey = stateKeyOf('m.room.join_rules', '')
@@ -156,6 +156,21 @@ describe.each(versions)('in room version %s, a fork', (version) => {
     const indexed = { ...room.source, authDifference }
     const result = resolveState(room.rules, [left.state, right.state], indexed)
     expect(sorted(result)).toEqual(sorted(resolve()))
+  })
+
+  it('can be resolved from what is in conflict alone', () => {
+    const { room, left, right, resolve } = forkedRoom(version)
+    left.send(topic('left', bob))
+    right.send(topic('right', carol))
+    const key = stateKeyOf('m.room.topic', '')
+    const ids = [left.state, right.state].map((state) => state.get(key))
+    const conflict = {
+      base: (each: StateKey) => (each === key ? undefined : left.state.get(each)),
+      conflicted: new Set(ids.filter((id) => id !== undefined)),
+      authDifference: new Set<EventId>(),
+    }
+    const decided = resolveConflict(room.rules, conflict, room.source)
+    expect([...decided]).toEqual([[key, resolve().get(key)]])
   })
 
   it('of three branches comes out alike in any order', () => {

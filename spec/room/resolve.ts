@@ -51,7 +51,7 @@ export function resolveState(
 }
 
 /** What the states to be resolved disagree about. */
-export interface Conflict {
+interface Conflict {
   /** The unconflicted state map: what every state has, with the same event. */
   readonly base: (key: StateKey) => EventId | undefined
   /** The conflicted state set: every event that some state has and another has not. */

@@ -44,12 +44,12 @@ const roomEventFilterShape = {
 }
 
 /** {@link https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3useruseridfilter} */
-export const eventFilterSchema = z.looseObject(eventFilterShape)
+const eventFilterSchema = z.looseObject(eventFilterShape)
 /** What /messages and /context take, and the parts of `room` in a filter. */
-export const roomEventFilterSchema = z.looseObject(roomEventFilterShape)
+const roomEventFilterSchema = z.looseObject(roomEventFilterShape)
 
 /** A whole filter, as it is uploaded or given to /sync. */
-export const filterSchema = z.looseObject({
+const filterSchema = z.looseObject({
   event_fields: z.array(z.string().max(255)).max(filterFieldsMax).optional(),
   event_format: z.enum(['client', 'federation']).optional(),
   presence: eventFilterSchema.optional(),
