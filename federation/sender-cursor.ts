@@ -65,16 +65,19 @@ export function createSenderCursor(needs: Needs): SenderCursor {
 
   /** Stores what is noted in memory, then how far that brings us, and looks for the dead. */
   async function save(): Promise<void> {
-    const noted = [...needs.queues.values()].flatMap((queue) => queue.takeNoted())
+    const taken = [...needs.queues].map(([destination, queue]) => ({
+      destination,
+      queue,
+      notes: queue.takeNotes(),
+    }))
     const reached = tail.position
     const oldest = needs.oldestInHand()
     try {
-      await destinations.noteBehind(noted)
+      await destinations.noteBehind(
+        taken.flatMap(({ destination, notes }) => notes.map((one) => ({ ...one, destination }))),
+      )
     } catch (error) {
-      for (const { destination, room, first, last } of noted) {
-        needs.queues.get(destination)?.note(room, first)
-        needs.queues.get(destination)?.note(room, last)
-      }
+      for (const { queue, notes } of taken) queue.returnNotes(notes)
       throw error
     }
     await destinations.setCursor(
