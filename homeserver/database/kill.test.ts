@@ -44,12 +44,15 @@ describe('backends killed under load, 100 times', () => {
     const pairs = new Map<number, Told>()
     let stop = false
     let next = 0
+    /** Writes that were acknowledged or refused, either way settled. */
+    let answered = 0
 
     async function writeSingles(): Promise<void> {
       while (!stop) {
         const id = next++
         const told = test.db`insert into singles values (${id})`.then(() => 'done' as const, toldBy)
         singles.set(id, await told)
+        answered++
       }
     }
     async function writePairs(): Promise<void> {
@@ -61,6 +64,7 @@ describe('backends killed under load, 100 times', () => {
           await tx`insert into pairs values (${id}, 3)`
         })
         pairs.set(id, await told.then(() => 'done' as const, toldBy))
+        answered++
       }
     }
     let readFailures = 0
@@ -84,7 +88,9 @@ describe('backends killed under load, 100 times', () => {
         where datname = current_database() and application_name = 'test'
         order by random() limit 1`
       killed += rows.filter(({ done }) => done).length
-      await new Promise((resolve) => setTimeout(resolve, 5))
+      // However slow the machine is, some work gets done between two kills.
+      const enough = answered + 8
+      while (answered < enough) await new Promise((resolve) => setTimeout(resolve, 2))
     }
     stop = true
     await Promise.all(load)
@@ -162,7 +168,8 @@ describe('a connection whose server is silent', () => {
     ])
     expect(read).toMatchObject({ status: 'fulfilled', value: [{ one: 1 }] })
     expect(write).toMatchObject({ reason: { kind: 'connection_lost', outcome: 'unknown' } })
-    expect(Date.now() - started).toBeLessThan(5_500)
+    // Four seconds on an idle machine.
+    expect(Date.now() - started).toBeLessThan(10_000)
     await db[Symbol.asyncDispose]()
   })
 
