@@ -250,7 +250,7 @@ describe('room version 1', () => {
   })
 })
 
-describe('over rooms that fork by chance', () => {
+describe('over rooms that fork by chance', { timeout: 60_000 }, () => {
   const runs = { numRuns: 60 }
 
   it.each(['1', ...versions])(
