@@ -6,7 +6,7 @@ import { forbidden, MatrixError } from '../spec/errors.ts'
 import { type DeviceId, parseDeviceId, parseUserId, type UserId } from '../spec/ids.ts'
 
 /** An application service, as far as its token and its users go. */
-export interface AppserviceAccount {
+interface AppserviceAccount {
   readonly id: string
   /** The user that it is when it names none. */
   readonly sender: UserId

@@ -26,7 +26,7 @@ export async function readJson(
 }
 
 /** Reads the whole body into memory; refuses it at the first byte too many, or before when its length is announced. */
-export function readBody(req: IncomingMessage, sizeBytesMax: number): Promise<Buffer> {
+function readBody(req: IncomingMessage, sizeBytesMax: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const announced = Number(req.headers['content-length'] ?? 0)
     if (announced > sizeBytesMax) return reject(tooLarge(sizeBytesMax))

@@ -7,8 +7,7 @@ import type { Config } from '../homeserver/config.ts'
 import type { Encryption } from '../homeserver/encryption/encryption.ts'
 import type { KeyBackup } from '../homeserver/encryption/key-backup.ts'
 import type { ToDevice } from '../homeserver/encryption/to-device.ts'
-import type { PushRules } from '../homeserver/notifications/push-rules.ts'
-import type { Pushers } from '../homeserver/notifications/pushers.ts'
+import type { Notifications } from '../homeserver/notifications/notifications.ts'
 import type { Clock } from '../homeserver/platform/clock.ts'
 import type { Logger } from '../homeserver/platform/log.ts'
 import type { Random } from '../homeserver/platform/random.ts'
@@ -60,8 +59,7 @@ export interface ClientApiNeeds {
   readonly receipts: Receipts
   readonly typing: Typing
   readonly presence: Presence
-  readonly pushRules: PushRules
-  readonly pushers: Pushers
+  readonly notifications: Pick<Notifications, 'rules' | 'pushers'>
   readonly rooms: Rooms
   readonly memberships: Memberships
   readonly remote: Pick<Remote, 'publicRooms'>

@@ -16,7 +16,7 @@ export interface Input<P, Q, B> {
 }
 
 /** A request before its parts are checked. */
-export interface Parts {
+interface Parts {
   readonly params: Readonly<Record<string, string>>
   readonly query: unknown
   readonly body: Json | undefined

@@ -6,7 +6,7 @@ import { Answer } from './answer.ts'
  * On every answer: browsers may read it, whatever page they are on.
  * {@link https://spec.matrix.org/v1.19/client-server-api/#web-browser-clients}
  */
-export const corsHeaders = [
+const corsHeaders = [
   'Access-Control-Allow-Origin',
   '*',
   'Access-Control-Allow-Methods',

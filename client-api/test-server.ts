@@ -12,7 +12,7 @@ import { createServer } from './server.ts'
 import { proxiesOf } from './trusted-proxies.ts'
 
 /** Callers of a {@link testServer}; the name of each is its access token. */
-export const callers = {
+const callers = {
   alice: {
     user: parseUserId('@alice:example.org'),
     device: parseDeviceId('PHONE'),

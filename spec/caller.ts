@@ -9,7 +9,7 @@ export type Fetch = (
 ) => Promise<{ readonly status: number; text(): Promise<string> }>
 
 /** What a call carries: the fields of the endpoint's declaration that it has. */
-export interface Call<P, Q, B> {
+interface Call<P, Q, B> {
   readonly params?: P
   readonly query?: Partial<Q>
   readonly body?: B

@@ -8,9 +8,8 @@ import { route } from '../router.ts'
 
 /** What users want to hear of, and where. */
 export const pushRoutes = ({
-  pushRules,
-  pushers,
-}: Pick<ClientApiNeeds, 'pushRules' | 'pushers'>) => [
+  notifications: { rules: pushRules, pushers },
+}: Pick<ClientApiNeeds, 'notifications'>) => [
   route(api.getPushRules, async (_, who) => ({ global: await pushRules.ruleset(who.user) })),
   route(api.getGlobalPushRules, async (_, who) => await pushRules.ruleset(who.user)),
   route(api.getPushRule, async ({ params }, who) =>

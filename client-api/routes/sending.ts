@@ -38,7 +38,7 @@ function timestamp(who: Requester, query: { readonly ts?: number }) {
 }
 
 /** The scope of a transaction id is a device and the path; an application service without one counts as its own. */
-export function txnKey(who: Requester, endpoint: string, txnId: string): TxnKey {
+function txnKey(who: Requester, endpoint: string, txnId: string): TxnKey {
   const device = who.device ?? parseDeviceId(`appservice ${who.appservice ?? ''}`.slice(0, 255))
   return { device, endpoint, txnId }
 }

@@ -10,8 +10,7 @@ import { openRoute, route } from '../router.ts'
 export const userDataRoutes = ({
   profiles,
   accountData,
-  pushRules,
-}: Pick<ClientApiNeeds, 'profiles' | 'accountData' | 'pushRules'>) => [
+}: Pick<ClientApiNeeds, 'profiles' | 'accountData'>) => [
   openRoute(api.getProfile, async ({ params }) => await profiles.get(params.userId)),
   openRoute(api.getProfileField, async ({ params }) => ({
     [params.field]: await profiles.field(params.userId, params.field),
@@ -30,7 +29,6 @@ export const userDataRoutes = ({
   }),
   route(api.getAccountData, async ({ params }, who) => {
     requireSelf(who, params.userId)
-    if (params.type === 'm.push_rules') return (await pushRules.accountData(who.user)).content
     return await accountData.get(who.user, params.type)
   }),
   route(api.setAccountData, async ({ params, body }, who) => {

@@ -1,0 +1,36 @@
+import type { Rooms } from '../homeserver/rooms/rooms.ts'
+import { notFound } from '../spec/errors.ts'
+
+const absent = async (): Promise<never> => {
+  throw notFound('room')
+}
+
+/** For tests: an engine in which there is no room. */
+export const noRooms: Rooms = {
+  create: absent,
+  send: absent,
+  redact: absent,
+  join: absent,
+  knock: absent,
+  leave: absent,
+  invite: absent,
+  kick: absent,
+  ban: absent,
+  unban: absent,
+  forget: absent,
+  event: absent,
+  state: absent,
+  stateEvent: absent,
+  members: absent,
+  joinedMembers: absent,
+  messages: absent,
+  context: absent,
+  resolveAlias: absent,
+  createAlias: absent,
+  deleteAlias: absent,
+  aliasesOf: absent,
+  visibility: absent,
+  setVisibility: absent,
+  publicRooms: async () => ({ chunk: [] }),
+  clientEvent: () => '{}',
+}
