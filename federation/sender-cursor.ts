@@ -3,33 +3,27 @@
  * is delivered or noted in the database. What a dead process had in hand is looked up again by those that live.
  */
 import type { Destinations } from '../homeserver/destinations/destinations.ts'
-import type { StoredEvent } from '../homeserver/events/stored-event.ts'
 import type { Clock } from '../homeserver/platform/clock.ts'
 import type { Logger } from '../homeserver/platform/log.ts'
-import type { Position, Processes, Tail } from '../homeserver/stream/log.ts'
+import type { LogRow, Position, Processes, Tail } from '../homeserver/stream/log.ts'
 import type { ServerName } from '../spec/ids.ts'
 import type { DestinationQueue } from './destination-queue.ts'
 
-/** Live events with after < position, oldest first, at most `limit` rows looked at; `upTo` is where it ended. */
-export type LiveEvents = (
-  after: Position,
-  limit: number,
-) => Promise<{
-  readonly events: readonly { readonly event: StoredEvent; readonly position: Position }[]
-  readonly upTo: Position
-  /** There may be more behind `upTo`. */
-  readonly more: boolean
-}>
+/** The log as the sender follows it. */
+export interface ReadableLog extends Pick<Tail, 'position' | 'subscribe'> {
+  /** At most `limit` rows after a position, in order, with their payloads. */
+  read(after: Position, limit: number): Promise<readonly LogRow[]>
+}
 
 interface Needs {
   readonly destinations: Destinations
   readonly queues: ReadonlyMap<ServerName, DestinationQueue>
-  readonly tail: Pick<Tail, 'position'>
+  readonly tail: Pick<ReadableLog, 'position' | 'read'>
   readonly processes: Pick<Processes, 'self'>
   readonly clock: Clock
   readonly log: Logger
-  readonly liveEvents: LiveEvents
-  readonly replay: (events: readonly { event: StoredEvent; position: Position }[]) => Promise<void>
+  /** Notes the events among the rows for the destinations that are owned here. */
+  readonly replay: (rows: readonly LogRow[]) => Promise<void>
   /** The oldest position that is neither delivered nor noted in the database. */
   readonly oldestInHand: () => Position | undefined
 }
@@ -56,10 +50,11 @@ export function createSenderCursor(needs: Needs): SenderCursor {
   async function replayFrom(from: Position, upTo: Position): Promise<void> {
     let after = from
     while (after < upTo) {
-      const page = await needs.liveEvents(after, pageRows)
-      await needs.replay(page.events)
-      if (!page.more || page.upTo <= after) return
-      after = page.upTo
+      const rows = await tail.read(after, pageRows)
+      await needs.replay(rows)
+      const last = rows.at(-1)
+      if (last === undefined) return
+      after = last.position
     }
   }
 

@@ -81,15 +81,19 @@ async function createWorld(destinations: Destinations, clock: FakeClock, self = 
         onRows = callback
         return { [Symbol.dispose]: () => {} }
       },
+      read: async (after) =>
+        live
+          .filter((one) => one.position > after)
+          .map(({ event, position: at }) => ({
+            position: at,
+            kind: 'event',
+            ref: '',
+            payload: { event, changesState: false },
+          })),
     },
     processes: { self, alone: true, ownerOf: () => undefined },
     clock,
     log: silentLogger,
-    liveEvents: async (after) => ({
-      events: live.filter((one) => one.position > after),
-      upTo: position,
-      more: false,
-    }),
   })
 
   function commit(rows: readonly Partial<LogRow>[]): void {

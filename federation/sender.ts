@@ -7,14 +7,14 @@ import type { EventPayload, Events } from '../homeserver/events/events.ts'
 import type { StoredEvent } from '../homeserver/events/stored-event.ts'
 import type { Clock } from '../homeserver/platform/clock.ts'
 import type { Logger } from '../homeserver/platform/log.ts'
-import type { LogRow, Position, Processes, Tail } from '../homeserver/stream/log.ts'
+import type { LogRow, Position, Processes } from '../homeserver/stream/log.ts'
 import { isServerName, type RoomId, type ServerName, serverOfUser } from '../spec/ids.ts'
 import { isObject, type JsonObject, stringAt } from '../spec/json.ts'
 import { createDestinationQueue, type DestinationQueue } from './destination-queue.ts'
 import { eduText, receiptContent } from './outgoing.ts'
 import type { FederationClient } from './request.ts'
 import { createRoomServers, memberOf } from './room-servers.ts'
-import { createSenderCursor, type LiveEvents } from './sender-cursor.ts'
+import { createSenderCursor, type ReadableLog } from './sender-cursor.ts'
 import { createTransport } from './transport.ts'
 
 export interface Sender extends AsyncDisposable {
@@ -35,12 +35,10 @@ export interface SenderNeeds {
   readonly client: FederationClient
   readonly destinations: Destinations
   readonly events: Pick<Events, 'serversIn' | 'timeline' | 'serverMaySee'>
-  readonly tail: Pick<Tail, 'position' | 'subscribe'>
+  readonly tail: ReadableLog
   readonly processes: Processes
   readonly clock: Clock
   readonly log: Logger
-  /** Live events after a position, in order, as the log has them. */
-  readonly liveEvents: LiveEvents
 }
 
 /** Queues whose pause has ended are found within this. */
@@ -131,14 +129,16 @@ export function createSender(needs: SenderNeeds): Sender {
   }
 
   /** After a restart: which events were delivered is not known exactly, so that they are looked up and sent again. */
-  async function replay(events: readonly { event: StoredEvent; position: Position }[]) {
-    for (const { event, position } of events) {
-      if (serverOfUser(event.pdu.sender) !== serverName) continue
+  async function replay(rows: readonly LogRow[]): Promise<void> {
+    for (const { kind, payload, position } of rows) {
+      if (kind !== 'event' || !isEventPayload(payload) || !isToSend(payload)) continue
+      const { event, onBehalfOf } = payload
       const now = await servers.load(event.pdu.roomId)
       for (const server of withTarget(now, event)) {
-        if (server === serverName || !owns(server)) continue
-        queueOf(server).note(event.pdu.roomId, position)
-        touch(queueOf(server))
+        if (server === serverName || server === onBehalfOf || !owns(server)) continue
+        const queue = queueOf(server)
+        queue.note(event.pdu.roomId, position)
+        touch(queue)
       }
     }
   }
