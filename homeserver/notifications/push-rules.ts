@@ -27,6 +27,8 @@ import { createTailedCache } from '../stream/tailed-cache.ts'
 import * as queries from './queries.ts'
 
 export interface PushRules {
+  /** Changes whenever somebody's rules do. */
+  readonly version: number
   /** All rules that hold for a user; the same object until they change. */
   ruleset(user: UserId): Promise<PushRuleset>
   /** The rulesets of those of these users who have other than the predefined rules. */
@@ -102,6 +104,9 @@ export function createPushRules(needs: {
   }
 
   return {
+    get version() {
+      return customizers.version
+    },
     ruleset: async (user) => (await cache.get(user)).ruleset,
     async customized(users) {
       const known = await customizers.all()
@@ -128,10 +133,14 @@ export function createPushRules(needs: {
  */
 function createCustomizers({ db, tail }: { db: Database; tail: Pick<Tail, 'subscribe'> }) {
   const users = new Set<UserId>()
+  let version = 0
   let read: Promise<ReadonlySet<UserId>> | undefined
   tail.subscribe('push rule users', (rows) => {
     for (const row of rows) {
-      if (row.kind === 'accountData' && row.ref === 'm.push_rules' && row.user) users.add(row.user)
+      if (row.kind === 'accountData' && row.ref === 'm.push_rules' && row.user) {
+        users.add(row.user)
+        version += 1
+      }
     }
   })
 
@@ -148,7 +157,12 @@ function createCustomizers({ db, tail }: { db: Database; tail: Pick<Tail, 'subsc
     return read
   }
 
-  return { all }
+  return {
+    all,
+    get version() {
+      return version
+    },
+  }
 }
 
 /** A ruleset is JSON; its type says so only after a round through it. */

@@ -3,20 +3,27 @@ import { objectAt, stringAt } from '../../spec/json.ts'
 import type { PushVerdict } from '../../spec/push/evaluate.ts'
 import type { StoredEvent } from '../events/stored-event.ts'
 import type { LogRow } from '../stream/log.ts'
+import type { Verdicts } from './verdicts.ts'
 
 /** Unread notifications of one thread. */
 export interface Count {
-  notify: number
-  highlight: number
+  readonly notify: number
+  readonly highlight: number
 }
 
-/** What a user has not read in a room, by thread: `main`, or a thread's root. */
-export type UserCount = Map<string, Count>
+/** Counts by thread: `main`, or a thread's root. */
+export type Threads = Map<string, Count>
 
-/** The counts of one room in this process's memory. */
+/**
+ * The counts of one room in this process's memory. An event says the same to nearly everybody: what it says is
+ * counted once in `base`, and each user has the difference, so that an event costs the same in a room of thousands.
+ */
 export interface RoomCount {
   readonly room: RoomId
-  readonly users: Map<UserId, UserCount>
+  /** What a user with the predefined rules has been told since the room was loaded. */
+  readonly base: Threads
+  /** What a user has beside `base`; less than nothing for what has been read. */
+  readonly own: Map<UserId, Threads>
   /** Rows of the log that are not counted yet, in order. */
   pending: LogRow[]
   /** Log position up to which everything is counted. */
@@ -25,13 +32,36 @@ export interface RoomCount {
   lastEvent: number
   /** Events counted since the room was last stored. */
   unstored: number
-  /** Users whose counts changed since the room was last stored. */
+  /** Users whose difference changed since the room was last stored. */
   dirty: Set<UserId>
+  /** `base` changed since the room was last stored: everybody's counts did. */
+  baseDirty: boolean
+  verdicts: Verdicts | undefined
+  /** Members or power levels may have changed since `verdicts` was made. */
+  isStale: boolean
   /** One piece of work at a time. */
   work: Promise<void>
 }
 
 export const mainThread = 'main'
+const zero: Count = { notify: 0, highlight: 0 }
+
+export function newRoomCount(room: RoomId, countedTo: number): RoomCount {
+  return {
+    room,
+    base: new Map(),
+    own: new Map(),
+    pending: [],
+    countedTo,
+    lastEvent: 0,
+    unstored: 0,
+    dirty: new Set(),
+    baseDirty: false,
+    verdicts: undefined,
+    isStale: false,
+    work: Promise.resolve(),
+  }
+}
 
 /** The thread an event belongs to. {@link https://spec.matrix.org/v1.19/client-server-api/#threaded-read-receipts} */
 export function threadOf(event: StoredEvent): string {
@@ -40,35 +70,70 @@ export function threadOf(event: StoredEvent): string {
   return stringAt(relation, 'event_id') ?? mainThread
 }
 
-/** Adds what the rules say about an event for a user; the sender has read up to the own event. */
-export function countEvent(
+/** Counts an event for everybody. */
+export function countForAll(count: RoomCount, thread: string, verdict: PushVerdict): void {
+  if (!verdict.notify) return
+  count.base.set(thread, sum(count.base.get(thread), countOf(verdict)))
+  count.baseDirty = true
+}
+
+/** Corrects what `countForAll` did for a user to whom the event says something else. */
+export function countApart(
   count: RoomCount,
   user: UserId,
-  event: StoredEvent,
   thread: string,
   verdict: PushVerdict,
+  forAll: PushVerdict,
 ): void {
-  if (event.pdu.sender === user) {
-    clearThread(count, user, thread)
-    return
+  if (verdict.notify === forAll.notify && verdict.highlight === forAll.highlight) return
+  const threads = ownThreads(count, user)
+  threads.set(thread, difference(sum(threads.get(thread), countOf(verdict)), countOf(forAll)))
+}
+
+/** What a user has not read, by thread. */
+export function unreadThreads(count: RoomCount, user: UserId): Threads {
+  const own = count.own.get(user) ?? new Map<string, Count>()
+  const out: Threads = new Map()
+  for (const thread of new Set([...count.base.keys(), ...own.keys()])) {
+    const both = sum(count.base.get(thread), own.get(thread))
+    if (both.notify > 0) out.set(thread, both)
   }
-  if (!verdict.notify) return
-  const threads = count.users.get(user) ?? new Map<string, Count>()
-  count.users.set(user, threads)
-  const before = threads.get(thread) ?? { notify: 0, highlight: 0 }
-  threads.set(thread, before)
-  before.notify += 1
-  if (verdict.highlight) before.highlight += 1
-  count.dirty.add(user)
+  return out
+}
+
+/** Makes these the user's counts. */
+export function setThreads(
+  count: RoomCount,
+  user: UserId,
+  threads: ReadonlyMap<string, Count>,
+): void {
+  const own = ownThreads(count, user)
+  own.clear()
+  for (const thread of new Set([...count.base.keys(), ...threads.keys()])) {
+    own.set(thread, difference(threads.get(thread) ?? zero, count.base.get(thread) ?? zero))
+  }
 }
 
 export function clearThread(count: RoomCount, user: UserId, thread: string): void {
-  const threads = count.users.get(user)
-  if (!threads?.delete(thread)) return
-  if (threads.size === 0) count.users.delete(user)
-  count.dirty.add(user)
+  const read = difference(zero, count.base.get(thread) ?? zero)
+  ownThreads(count, user).set(thread, read)
 }
 
-export function clearUser(count: RoomCount, user: UserId): void {
-  if (count.users.delete(user)) count.dirty.add(user)
+function ownThreads(count: RoomCount, user: UserId): Threads {
+  const threads = count.own.get(user) ?? new Map<string, Count>()
+  count.own.set(user, threads)
+  count.dirty.add(user)
+  return threads
+}
+
+export function countOf({ notify, highlight }: PushVerdict): Count {
+  return { notify: notify ? 1 : 0, highlight: highlight ? 1 : 0 }
+}
+
+export function sum(a: Count = zero, b: Count = zero): Count {
+  return { notify: a.notify + b.notify, highlight: a.highlight + b.highlight }
+}
+
+function difference(a: Count, b: Count): Count {
+  return { notify: a.notify - b.notify, highlight: a.highlight - b.highlight }
 }

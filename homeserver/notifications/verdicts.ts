@@ -1,6 +1,5 @@
-import type { RoomId, UserId } from '../../spec/ids.ts'
-import { localpartOf } from '../../spec/ids.ts'
-import { arrayAt, objectAt, stringAt } from '../../spec/json.ts'
+import { isUserId, type RoomId, type UserId } from '../../spec/ids.ts'
+import { arrayAt, objectAt } from '../../spec/json.ts'
 import { evaluate, type PushContext, type PushVerdict } from '../../spec/push/evaluate.ts'
 import { mergeRules, noPushRules, type PushRuleset } from '../../spec/push/rules.ts'
 import { powerLevelsOf } from '../../spec/room/power-levels.ts'
@@ -12,8 +11,13 @@ import type { PushRules } from './push-rules.ts'
 /** What the rules say, for the local members of a room as it is now. */
 export interface Verdicts {
   readonly members: ReadonlyMap<UserId, Member>
-  /** Evaluates an event for one after the other; what is the same for all is found out once. */
-  of(event: StoredEvent): (member: Member) => PushVerdict
+  /** `PushRules.version` when the rules were read. */
+  readonly version: number
+  /** What an event says to a member with the predefined rules whom it does not concern in person. */
+  forAll(event: StoredEvent): PushVerdict
+  /** To whom it may say something else. */
+  apart(event: StoredEvent): ReadonlySet<Member>
+  of(event: StoredEvent, member: Member): PushVerdict
 }
 
 export interface Member {
@@ -21,59 +25,59 @@ export interface Member {
   /** Log position at which the membership began. */
   readonly since: number
   readonly context: PushContext
-  /** Rules that are not the predefined ones. */
+  /** Absent for the predefined rules. */
   readonly rules?: PushRuleset
-  /** What a text must contain for the predefined rules to find this user in it; lower case. */
-  readonly names: readonly string[]
 }
 
 export interface VerdictsNeeds {
   readonly events: Pick<Events, 'rulesOf' | 'currentEntry'>
   readonly memberships: Pick<Memberships, 'ofRoom' | 'localJoined'>
-  readonly pushRules: Pick<PushRules, 'ruleset' | 'customized'>
+  readonly pushRules: Pick<PushRules, 'ruleset' | 'customized' | 'version'>
 }
 
 /** Stands for every user whom an event does not concern in person. */
 const anybody = '@nobody-in-particular:invalid'
 const anybodysRules = mergeRules(anybody, noPushRules)
-const predefinedRulesets = new WeakMap<Member, PushRuleset>()
+const silence: PushVerdict = { notify: false, highlight: false, actions: [] }
+const nothing: Verdicts = {
+  members: new Map(),
+  version: -1,
+  forAll: () => silence,
+  apart: () => new Set(),
+  of: () => silence,
+}
 
-/** Reads what the rules ask about the room; `only` narrows it to these users. */
-export async function verdictsIn(
-  needs: VerdictsNeeds,
-  room: RoomId,
-  only?: readonly UserId[],
-): Promise<Verdicts> {
+/** Reads what the rules ask about the room. */
+export async function verdictsIn(needs: VerdictsNeeds, room: RoomId): Promise<Verdicts> {
   const { events, memberships, pushRules } = needs
+  const { version } = pushRules
   const rules = await events.rulesOf(room)
-  if (rules === undefined) return { members: new Map(), of: () => () => silence }
+  if (rules === undefined) return nothing
   const create = await events.currentEntry(room, 'm.room.create', '')
   const levels = await events.currentEntry(room, 'm.room.power_levels', '')
   const rows = await memberships.ofRoom(room)
   const powerLevels = powerLevelsOf(rules, create?.pdu, levels?.pdu)
   const context = { userId: anybody, memberCount: joinedCount(rows), powerLevels }
-  const users = only ?? (await memberships.localJoined(room))
+  const users = await memberships.localJoined(room)
   const custom = await pushRules.customized(users)
   const members = new Map<UserId, Member>()
+  const customized: Member[] = []
   for (const user of users) {
     const row = rows.get(user)
     if (row?.membership !== 'join') continue
-    members.set(user, memberOf(row, { ...context, userId: user }, custom.get(user)))
+    const member = memberOf(row, context, custom.get(user))
+    members.set(user, member)
+    if (member.rules !== undefined) customized.push(member)
   }
   return {
     members,
-    of(event) {
-      const generic = evaluate(anybodysRules, event.pdu, context)
-      const names = namedIn(event)
-      return (member) =>
-        member.rules === undefined && !names(member)
-          ? generic
-          : evaluate(member.rules ?? predefinedFor(member), event.pdu, member.context)
-    },
+    version,
+    forAll: (event) => evaluate(anybodysRules, event.pdu, context),
+    apart: (event) => new Set([...customized, ...named(event, members)]),
+    of: (event, member) =>
+      evaluate(member.rules ?? predefinedFor(member), event.pdu, member.context),
   }
 }
-
-const silence: PushVerdict = { notify: false, highlight: false, actions: [] }
 
 function joinedCount(rows: ReadonlyMap<UserId, MembershipRow>): number {
   let count = 0
@@ -82,35 +86,25 @@ function joinedCount(rows: ReadonlyMap<UserId, MembershipRow>): number {
 }
 
 function memberOf(
-  row: MembershipRow,
-  context: PushContext,
+  { user, since, displayName }: MembershipRow,
+  room: PushContext,
   rules: PushRuleset | undefined,
 ): Member {
-  const { user, since, displayName } = row
-  const names = [localpartOf(user), displayName ?? ''].filter((name) => name !== '')
-  return {
-    user,
-    since,
-    context: displayName === undefined ? context : { ...context, displayName },
-    names: names.map((name) => name.toLowerCase()),
-    ...(rules === undefined ? {} : { rules }),
-  }
+  const context = { ...room, userId: user, displayName }
+  return rules === undefined ? { user, since, context } : { user, since, context, rules }
 }
 
+const predefined = new WeakMap<Member, PushRuleset>()
+
 function predefinedFor(member: Member): PushRuleset {
-  const rules = predefinedRulesets.get(member) ?? mergeRules(member.user, noPushRules)
-  predefinedRulesets.set(member, rules)
+  const rules = predefined.get(member) ?? mergeRules(member.user, noPushRules)
+  predefined.set(member, rules)
   return rules
 }
 
-/** May one of the predefined rules that speak of the user in person match? Errs on the side of yes. */
-function namedIn({ pdu }: StoredEvent): (member: Member) => boolean {
-  const mentioned = new Set<unknown>(
-    arrayAt(objectAt(pdu.content, 'm.mentions') ?? {}, 'user_ids') ?? [],
-  )
-  const text = (stringAt(pdu.content, 'body') ?? '').toLowerCase()
-  return ({ user, names }) =>
-    pdu.stateKey === user ||
-    mentioned.has(user) ||
-    (text !== '' && names.some((name) => text.includes(name)))
+/** Whom the predefined rules look for in person: those mentioned, and the one that a member event is about. */
+function named({ pdu }: StoredEvent, members: ReadonlyMap<UserId, Member>): Member[] {
+  const mentioned = arrayAt(objectAt(pdu.content, 'm.mentions') ?? {}, 'user_ids') ?? []
+  const ids = pdu.stateKey === undefined ? mentioned : [...mentioned, pdu.stateKey]
+  return ids.flatMap((id) => (isUserId(id) ? (members.get(id) ?? []) : []))
 }

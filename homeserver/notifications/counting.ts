@@ -1,0 +1,177 @@
+import {
+  isUserId,
+  type RoomId,
+  type ServerName,
+  serverOfUser,
+  type UserId,
+} from '../../spec/ids.ts'
+import type { Database } from '../database/database.ts'
+import type { Events } from '../events/events.ts'
+import type { StoredEvent } from '../events/stored-event.ts'
+import { type Receipt, type Receipts, receiptOf } from '../receipts/receipts.ts'
+import * as queries from './queries.ts'
+import {
+  type Count,
+  clearThread,
+  countApart,
+  countForAll,
+  countOf,
+  type RoomCount,
+  setThreads,
+  sum,
+  threadOf,
+  unreadThreads,
+} from './room-count.ts'
+import { type Verdicts, type VerdictsNeeds, verdictsIn } from './verdicts.ts'
+
+export interface CountingNeeds extends VerdictsNeeds {
+  readonly db: Database
+  readonly serverName: ServerName
+  readonly receipts: Pick<Receipts, 'ofUser' | 'usersSince'>
+  readonly events: VerdictsNeeds['events'] & Pick<Events, 'get' | 'timeline'>
+}
+
+/** An event with the position of its log row. */
+interface Placed {
+  readonly event: StoredEvent
+  readonly position: number
+}
+
+/** Events looked at when a room's stored counts are behind, or a user has read up to the middle. */
+const recountMax = 1_000
+const read: ReadonlyMap<string, Count> = new Map()
+
+/** How the counts of a room come about: from what is stored, and row by row of the log. */
+export function createCounting(needs: CountingNeeds) {
+  const { db, events, receipts } = needs
+
+  /** Fills the counts with what is stored, and with what happened since up to `upTo`. */
+  async function load(count: RoomCount, upTo: number): Promise<void> {
+    const { room } = count
+    const storedTo = (await queries.countedTo(db, room)) ?? 0
+    for (const [user, threads] of threadsByUser(await queries.unreadOf(db, room))) {
+      setThreads(count, user, threads)
+    }
+    count.dirty.clear()
+    count.lastEvent = storedTo
+    if (storedTo < upTo) {
+      const range = { after: storedTo, upTo, limit: recountMax }
+      const missed = (await events.timeline(room, range)).events
+      if (missed.length > 0) countAll(count, await verdictsOf(count), missed.map(placed))
+      for (const user of await receipts.usersSince(room, storedTo)) {
+        if (serverOfUser(user) === needs.serverName) await recount(count, user)
+      }
+    }
+    count.countedTo = upTo
+  }
+
+  /** Counts what is pending, in order. */
+  async function settle(count: RoomCount): Promise<void> {
+    const rows = count.pending
+    count.pending = []
+    for (const row of rows) {
+      if (row.kind === 'receipt' && row.user !== undefined) {
+        await applyReceipt(count, row.user, receiptOf(row))
+      } else if (row.kind === 'event' && carriesEvent(row.payload)) {
+        const { event } = row.payload
+        if (event.pdu.stateKey !== undefined) count.isStale = true
+        countAll(count, await verdictsOf(count), [{ event, position: row.position }])
+      } else {
+        count.isStale = true
+      }
+    }
+    count.countedTo = Math.max(count.countedTo, rows.at(-1)?.position ?? 0)
+  }
+
+  async function verdictsOf(count: RoomCount): Promise<Verdicts> {
+    const known = count.verdicts
+    if (known?.version === needs.pushRules.version && !count.isStale) return known
+    count.isStale = false
+    const verdicts = await verdictsIn(needs, count.room)
+    if (known !== undefined) {
+      // Whoever came in meanwhile has nothing to read of what was said before.
+      for (const { user, since } of verdicts.members.values()) {
+        if (known.members.get(user)?.since !== since) setThreads(count, user, read)
+      }
+    }
+    count.verdicts = verdicts
+    return verdicts
+  }
+
+  function countAll(count: RoomCount, verdicts: Verdicts, list: readonly Placed[]): void {
+    for (const { event, position } of list) {
+      const { sender, stateKey } = event.pdu
+      const thread = threadOf(event)
+      const forAll = verdicts.forAll(event)
+      countForAll(count, thread, forAll)
+      for (const member of verdicts.apart(event)) {
+        countApart(count, member.user, thread, verdicts.of(event, member), forAll)
+      }
+      // Whoever says something has read what was said before.
+      if (verdicts.members.has(sender)) clearThread(count, sender, thread)
+      const joined = isUserId(stateKey) ? verdicts.members.get(stateKey) : undefined
+      if (joined?.since === position) setThreads(count, joined.user, read)
+      count.lastEvent = Math.max(count.lastEvent, position)
+      count.unstored += 1
+    }
+  }
+
+  async function applyReceipt(count: RoomCount, user: UserId, receipt: Receipt): Promise<void> {
+    if (unreadThreads(count, user).size === 0) return
+    const event = (await events.get([receipt.event_id])).get(receipt.event_id)
+    if (event?.position === undefined || event.pdu.roomId !== count.room) return
+    if (event.position < count.lastEvent) await recount(count, user)
+    else if (receipt.thread_id === undefined) setThreads(count, user, read)
+    else clearThread(count, user, receipt.thread_id)
+  }
+
+  /** Counts a user's unread events anew from what the user has read. */
+  async function recount(count: RoomCount, user: UserId): Promise<void> {
+    const verdicts = await verdictsOf(count)
+    const member = verdicts.members.get(user)
+    const floors = await readUpTo(count.room, user)
+    const after = Math.max(floors.get('') ?? 0, member?.since ?? 0)
+    const range = { after, upTo: count.lastEvent, limit: recountMax }
+    const unread = new Map<string, Count>()
+    const later = after >= count.lastEvent ? [] : (await events.timeline(count.room, range)).events
+    for (const event of member === undefined ? [] : later) {
+      const thread = threadOf(event)
+      if (event.pdu.sender === user) unread.delete(thread)
+      else if (member && (event.position ?? 0) > (floors.get(thread) ?? 0)) {
+        unread.set(thread, sum(unread.get(thread), countOf(verdicts.of(event, member))))
+      }
+    }
+    setThreads(count, user, unread)
+  }
+
+  /** Position up to which each thread is read; '' is the whole room. */
+  async function readUpTo(room: RoomId, user: UserId): Promise<Map<string, number>> {
+    const marks = await receipts.ofUser(room, user)
+    const found = await events.get(marks.map((mark) => mark.event_id))
+    const floors = new Map<string, number>()
+    for (const { event_id, thread_id = '' } of marks) {
+      const position = found.get(event_id)?.position ?? 0
+      floors.set(thread_id, Math.max(floors.get(thread_id) ?? 0, position))
+    }
+    return floors
+  }
+
+  return { load, settle, verdictsOf }
+}
+
+function threadsByUser(rows: readonly queries.UnreadRow[]): Map<UserId, Map<string, Count>> {
+  const users = new Map<UserId, Map<string, Count>>()
+  for (const { user_id, thread_id, notify, highlight } of rows) {
+    const threads = users.get(user_id) ?? new Map<string, Count>()
+    users.set(user_id, threads.set(thread_id, { notify, highlight }))
+  }
+  return users
+}
+
+function placed(event: StoredEvent): Placed {
+  return { event, position: event.position ?? 0 }
+}
+
+function carriesEvent(payload: unknown): payload is { readonly event: StoredEvent } {
+  return typeof payload === 'object' && payload !== null && 'event' in payload
+}
