@@ -6,13 +6,13 @@ import { createAuthority } from './certificates.ts'
 import { type LaunchedServer, type LaunchOptions, launch } from './server.ts'
 
 /** What one of the servers is started with. */
-export type Member = Pick<LaunchOptions, 'launcher' | 'env' | 'host'>
+export type Member = Pick<LaunchOptions, 'launcher' | 'env' | 'host' | 'name' | 'dataDir'>
 
 /** A few servers that trust each other. */
 export interface Federation extends AsyncDisposable {
   readonly servers: readonly LaunchedServer[]
   /** Starts one more process or server among them. */
-  launch(member: Member & Pick<LaunchOptions, 'name' | 'ports'>): Promise<LaunchedServer>
+  launch(member: Member): Promise<LaunchedServer>
 }
 
 /** Starts the servers at once; all of them stop and their data is removed at the end. */

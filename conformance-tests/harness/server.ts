@@ -39,6 +39,8 @@ export interface LaunchOptions {
   readonly name?: string
   /** Ports of client and federation listener; free ones by default. */
   readonly ports?: readonly [number, number]
+  /** The data directory of another process of the same instance. */
+  readonly dataDir?: string
 }
 
 /** A server that was started by a launcher. */
@@ -71,7 +73,9 @@ export async function launch(options: LaunchOptions): Promise<LaunchedServer> {
   const host = options.host ?? 'localhost'
   const name = options.name ?? `${host}:${federationPort}`
   const sharedSecret = 'conformance-shared-secret'
-  mkdirSync(join(options.dir, 'data'), { recursive: true })
+  const dataDir = options.dataDir ?? join(options.dir, 'data')
+  mkdirSync(options.dir, { recursive: true })
+  mkdirSync(dataDir, { recursive: true })
   const env = writeFiles(options, host)
   const logFile = join(options.dir, 'server.log')
   let child: ChildProcess | undefined
@@ -89,7 +93,7 @@ export async function launch(options: LaunchOptions): Promise<LaunchedServer> {
         HS_BIND: '127.0.0.1',
         HS_CLIENT_PORT: String(clientPort),
         HS_FED_PORT: String(federationPort),
-        HS_DIR: join(options.dir, 'data'),
+        HS_DIR: dataDir,
         HS_SHARED_SECRET: sharedSecret,
         ...env,
         ...options.env,
