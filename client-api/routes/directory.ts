@@ -1,6 +1,7 @@
 import type { Remote } from '../../homeserver/ports.ts'
 import type { Rooms } from '../../homeserver/rooms/rooms.ts'
 import * as api from '../../spec/api/client/directory.ts'
+import { MatrixError } from '../../spec/errors.ts'
 import type { ServerName } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
 import { given } from '../given.ts'
@@ -65,8 +66,12 @@ export const directoryRoutes = ({
       await rooms.setVisibility(who, params.roomId, body.visibility)
       return {}
     }),
-    openRoute(api.getPublicRooms, async ({ query }) => {
+    openRoute(api.getPublicRooms, async ({ query }, who) => {
       const { server, limit, since } = query
+      // Strangers may read our list, and may not send us to other servers.
+      if (who === undefined && server !== undefined && server !== config.serverName) {
+        throw new MatrixError('M_MISSING_TOKEN', 'Missing access token')
+      }
       return await publicRooms(server, given({ limit, since }))
     }),
     route(api.searchPublicRooms, async ({ query, body }) => {

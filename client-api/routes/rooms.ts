@@ -1,6 +1,6 @@
 import type { Memberships, Rooms } from '../../homeserver/rooms/rooms.ts'
 import * as api from '../../spec/api/client/rooms.ts'
-import { invalidParam, MatrixError } from '../../spec/errors.ts'
+import { MatrixError } from '../../spec/errors.ts'
 import type { ServerName } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
 import { given } from '../given.ts'
@@ -64,7 +64,6 @@ export const roomRoutes = ({
     return {}
   }),
   route(api.kickUser, async ({ params, body }, who) => {
-    if (body.user_id === who.user) throw invalidParam('user_id', 'leave to remove yourself')
     await rooms.kick(who, params.roomId, body.user_id, body.reason)
     return {}
   }),

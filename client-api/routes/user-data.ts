@@ -17,7 +17,7 @@ export const userDataRoutes = ({
   })),
   route(api.setProfileField, async ({ params, body }, who) => {
     requireOwnProfile(who, params.userId, params.field)
-    const value = body[params.field]
+    const value = Object.hasOwn(body, params.field) ? body[params.field] : undefined
     if (value === undefined) throw new MatrixError('M_MISSING_PARAM', `${params.field}: missing`)
     await profiles.set(params.userId, params.field, value)
     return {}
