@@ -71,8 +71,12 @@ export interface ClientApiNeeds {
 
 /** GET /sync as the sync slice takes it. */
 export interface Sync {
-  /** The answer as JSON text; resolves early when the signal is aborted. */
-  sync(who: Requester, request: SyncRequest, signal: AbortSignal): Promise<string>
+  /** The answer as JSON text, whole or in pieces; resolves early when the signal is aborted. */
+  sync(
+    who: Requester,
+    request: SyncRequest,
+    signal: AbortSignal,
+  ): Promise<string | AsyncIterable<string>>
 }
 
 export interface SyncRequest {
