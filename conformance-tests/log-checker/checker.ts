@@ -130,7 +130,6 @@ class Run {
   readonly #workers: WorkerProcess[] = []
   readonly #tails: TailReport[] = []
   readonly #pulse: NodeJS.Timeout
-  #faultsDone = false
 
   constructor(settings: CheckSettings, db: Database, workersUrl: string) {
     this.#workersUrl = workersUrl
@@ -149,7 +148,7 @@ class Run {
   async breakThings(): Promise<void> {
     const { faults } = this.#settings
     const stopKilling = this.#killBackendsBeside()
-    for (let round = 0; round < faults.rounds; round++) {
+    for (let round = 0; round < faults.rounds || this.#writesLeft(); round++) {
       await sleep(faults.pauseMs)
       await this.#killWorker()
       await sleep(faults.pauseMs)
@@ -158,14 +157,16 @@ class Run {
       await this.#stopBus()
     }
     await sleep(faults.pauseMs)
-    this.#faultsDone = true
-    while (this.client.sent < this.#settings.writes) await sleep(20)
+    this.client.closed = true
     await stopKilling()
+  }
+
+  #writesLeft(): boolean {
+    return this.client.sent < this.#settings.writes
   }
 
   /** Waits until every request is answered. */
   async drain(): Promise<void> {
-    this.client.closed = true
     const deadline = performance.now() + 60_000
     while (this.client.open > 0 && performance.now() < deadline) await sleep(20)
     clearInterval(this.#pulse)
@@ -183,7 +184,6 @@ class Run {
   }
 
   #beat(): void {
-    if (this.#faultsDone && this.client.sent >= this.#settings.writes) this.client.closed = true
     this.client.pump(this.#workers)
     this.client.retry(this.#workers)
   }

@@ -11,7 +11,7 @@ export interface FaultPlan {
   readonly killBackendsEveryMs: number
   /** Every this often, the answer to a commit is lost on the way. */
   readonly loseAnswerEveryMs: number
-  /** How often the round (SIGKILL, SIGSTOP, bus) is gone through at least. */
+  /** How often the round (SIGKILL, SIGSTOP, bus) is gone through at least; it goes on while there are writes to do. */
   readonly rounds: number
 }
 

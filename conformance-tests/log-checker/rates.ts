@@ -44,24 +44,33 @@ export async function measureRates(databaseUrl: string): Promise<void> {
     for (const callers of [1, 16, 64, 256]) print(1, await measure(stream, rooms, callers, seconds))
     await stream[Symbol.asyncDispose]()
   }
-  const lines = await Promise.all(['b', 'c'].map((name) => measureElsewhere(databaseUrl, name)))
-  for (const line of lines) print(2, line)
+  for (const callers of [1, 64, 256]) {
+    const names = [`b${callers}`, `c${callers}`]
+    const lines = await Promise.all(
+      names.map((name) => measureElsewhere(databaseUrl, name, callers)),
+    )
+    for (const line of lines) print(2, line)
+  }
 }
 
-/** Measures 64 callers and reports to the parent; in a process of its own. */
-export async function measureAsChild(databaseUrl: string, name: string): Promise<void> {
+/** Measures so many callers and reports to the parent; in a process of its own. */
+export async function measureAsChild(
+  databaseUrl: string,
+  name: string,
+  callers: number,
+): Promise<void> {
   const stream = await open(databaseUrl)
   const rooms = await takeRooms(stream, name)
   await systemClock.sleep(2_000)
-  process.send?.(await measure(stream, rooms, 64, seconds))
+  process.send?.(await measure(stream, rooms, callers, seconds))
   await systemClock.sleep(1_000)
   await stream[Symbol.asyncDispose]()
   process.disconnect?.()
 }
 
-function measureElsewhere(databaseUrl: string, name: string): Promise<Line> {
+function measureElsewhere(databaseUrl: string, name: string, callers: number): Promise<Line> {
   const path = fileURLToPath(new URL('./run-rates.mjs', import.meta.url))
-  const child = fork(path, [databaseUrl, name], { execArgv: [] })
+  const child = fork(path, [databaseUrl, name, String(callers)], { execArgv: [] })
   return new Promise((resolve, reject) => {
     child.once('message', (line: Line) => resolve(line))
     child.once('exit', () => reject(new Error('a measuring process died')))

@@ -23,8 +23,12 @@ export const logWriterLimits = {
   /** Writes and bytes that may wait; more are refused as overloaded. */
   queuedWrites: 50_000,
   queuedBytes: 128 * 1024 * 1024,
-  /** When the outcome of a batch is unknown for longer, what waits behind it is refused until it is known. */
+  /**
+   * When the outcome of a batch is unknown for longer, what waits behind it is refused until it is known. An attempt
+   * counts at most `attemptMs`: a process that was paused has not been trying.
+   */
   unknownMs: 20_000,
+  attemptMs: 6_000,
   /** A commit that takes longer makes us look for a paused holder of the lock. */
   stalledMs: 1_500,
   /** A batch that is cancelled for its time this often is halved like one that raises. */
@@ -66,8 +70,8 @@ export function createLogWriter(needs: Needs): LogWriter & AsyncDisposable {
   const prefix = `${processes.self}.`
   let batches = 0
   let closing = false
-  /** When the batch in flight was sent first; 0 when there is none. */
-  let sentAt = 0
+  /** For how long the outcome of the batch in flight could not be learnt. */
+  let unknownForMs = 0
   let running: Promise<void> | undefined
   /** Rooms with a refusal that its caller does not know of yet, and what was written there since. */
   const breaking = new Map<string, Pending[]>()
@@ -79,7 +83,8 @@ export function createLogWriter(needs: Needs): LogWriter & AsyncDisposable {
     const full =
       queue.length >= logWriterLimits.queuedWrites ||
       queue.sizeBytes + encoded.sizeBytes > logWriterLimits.queuedBytes
-    if (full || isUnknownForLong()) return Promise.resolve(refused('overloaded'))
+    if (full || unknownForMs > logWriterLimits.unknownMs)
+      return Promise.resolve(refused('overloaded'))
     return new Promise((resolve, reject) => {
       const pending = { encoded, room: one.fence?.room, resolve, reject }
       const chained = breaking.get(one.fence?.room ?? '')
@@ -90,10 +95,6 @@ export function createLogWriter(needs: Needs): LogWriter & AsyncDisposable {
       queue.push(pending)
       running ??= run()
     })
-  }
-
-  function isUnknownForLong(): boolean {
-    return sentAt !== 0 && clock.now() - sentAt > logWriterLimits.unknownMs
   }
 
   async function run(): Promise<void> {
@@ -149,10 +150,10 @@ export function createLogWriter(needs: Needs): LogWriter & AsyncDisposable {
       ...encodeBatch(writes),
       notify: !processes.alone && (wake?.inCommit ?? false),
     }
-    sentAt = clock.now()
     let timeouts = 0
     try {
       for (let waitMs: number = logWriterLimits.retryMinMs; ; waitMs = longer(waitMs)) {
+        const sentAt = clock.now()
         try {
           return BatchAnswer.parse(await watched(commitBatch(db, texts)))
         } catch (error) {
@@ -160,13 +161,14 @@ export function createLogWriter(needs: Needs): LogWriter & AsyncDisposable {
           if (error.code === '57014') timeouts += 1
           if (isPoison(error) || timeouts >= logWriterLimits.timeoutsMax) return error
           log.warn({ error, batch: texts.id, writes: writes.length }, 'batch is sent again')
-          if (isUnknownForLong()) refuseQueued()
+          unknownForMs += waitMs + Math.min(clock.now() - sentAt, logWriterLimits.attemptMs)
+          if (unknownForMs > logWriterLimits.unknownMs) refuseQueued()
           await clock.sleep(waitMs, stop.signal).catch(() => {})
           if (stop.signal.aborted) return undefined
         }
       }
     } finally {
-      sentAt = 0
+      unknownForMs = 0
     }
   }
 
