@@ -4,7 +4,9 @@ import { createAccounts } from '../../homeserver/accounts/accounts.ts'
 import { createInteractiveAuth } from '../../homeserver/accounts/interactive-auth.ts'
 import { createSessions } from '../../homeserver/accounts/sessions.ts'
 import { testDatabase } from '../../homeserver/database/test-database.ts'
+import { createJobs } from '../../homeserver/jobs/jobs.ts'
 import { systemClock } from '../../homeserver/platform/clock.ts'
+import { silentLogger } from '../../homeserver/platform/log.ts'
 import { systemRandom } from '../../homeserver/platform/random.ts'
 import { openTestLog } from '../../homeserver/stream/test-log.ts'
 import { parseServerName, parseUserId } from '../../spec/ids.ts'
@@ -43,7 +45,8 @@ async function start(changed: Partial<ClientApiConfig> = {}) {
     serverName,
   }
   const deviceLists = { deleted: async () => [], renamed: async () => [] }
-  const none = { deviceLists, leaveRooms: async () => {} }
+  const jobs = createJobs({ ...needs, writer: log.writer, log: silentLogger })
+  const none = { deviceLists, jobs, leaveRooms: async () => {} }
   const accounts = createAccounts({
     ...needs,
     ...none,

@@ -103,8 +103,9 @@ describe('an account', () => {
       erased: true,
       hasPassword: false,
     })
-    expect(test.leftRooms).toContain(user)
+    await expect.poll(() => test.leftRooms).toContain(user)
     expect(test.deletedDevices).toContainEqual({ user, devices: [deviceId] })
+    await expect.poll(() => test.profiles.local(user)).toEqual({})
     await expect(test.profiles.get(user)).rejects.toMatchObject({ errcode: 'M_NOT_FOUND' })
     await expect(test.accounts.register({ localpart: 'leaving' })).rejects.toMatchObject({
       errcode: 'M_USER_IN_USE',

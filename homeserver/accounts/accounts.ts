@@ -9,11 +9,13 @@ import {
   isStrictLocalpart,
   isUserId,
   makeUserId,
+  parseUserId,
   type ServerName,
   type UserId,
 } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
 import type { Database } from '../database/database.ts'
+import type { Jobs } from '../jobs/jobs.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Random } from '../platform/random.ts'
 import type { LogEntry, LogWriter } from '../stream/log.ts'
@@ -55,7 +57,7 @@ export interface Accounts {
   setPassword(user: UserId, password: string): Promise<void>
   /** False for a wrong password, an unknown or a deactivated user: all take equally long. */
   verifyPassword(user: UserId, password: string): Promise<boolean>
-  /** Ends every session, drops keys and private data, leaves all rooms. Nobody can take the name again. */
+  /** Ends every session, drops keys and private data, and leaves all rooms soon after. Nobody can take the name again. */
   deactivate(user: UserId, options: { erase: boolean }): Promise<void>
   isAdmin(user: UserId): Promise<boolean>
   setAdmin(user: UserId, admin: boolean): Promise<void>
@@ -87,10 +89,13 @@ export interface AccountsNeeds {
   readonly deviceLists: {
     deleted(user: UserId, devices: readonly DeviceId[]): Promise<readonly LogEntry[]>
   }
-  /** Leaves every room and rejects every invite; called once the account is closed. */
+  readonly jobs: Pick<Jobs, 'row' | 'handle' | 'wake'>
+  /** Leaves every room and rejects every invite: a job of a closed account, so it may be called again. */
   readonly leaveRooms: (user: UserId) => Promise<void>
 }
 
+/** Leaves the rooms of a closed account. */
+const closeJob = 'accounts.close'
 const nonceMs = 60_000
 const adminInviteMs = 7 * 24 * 3_600_000
 const generatedAttemptsMax = 5
@@ -158,6 +163,13 @@ export function createAccounts(needs: AccountsNeeds): Accounts {
     await writeDone(log, { entries: [first, ...more] })
   }
 
+  needs.jobs.handle(closeJob, async ({ payload }) => {
+    const user = parseUserId(payload['user'])
+    await needs.leaveRooms(user)
+    if (payload['erase'] === true) await queries.deleteProfile(db, user)
+    return undefined
+  })
+
   return {
     async register(registration) {
       if (registration.localpart === undefined) return await registerGenerated(registration)
@@ -183,11 +195,17 @@ export function createAccounts(needs: AccountsNeeds): Accounts {
     async deactivate(user, { erase }) {
       const devices = (await queries.devicesOf(db, [user])).map((row) => row.device_id)
       const all = [{ user_id: user }]
-      const tables = { session_end: all, device_keys_drop: all, pusher_drop: all, backup_drop: all }
+      const jobs = [needs.jobs.row(closeJob, { user, erase })]
+      const dropped = {
+        session_end: all,
+        device_keys_drop: all,
+        pusher_drop: all,
+        backup_drop: all,
+      }
+      const tables = { ...dropped, jobs }
       const row = { deactivated_at: clock.now(), erased: erase }
       await change(user, row, tables, await needs.deviceLists.deleted(user, devices))
-      await needs.leaveRooms(user)
-      if (erase) await queries.deleteProfile(db, user)
+      needs.jobs.wake()
     },
     isAdmin: async (user) => (await queries.findUser(db, user))?.admin === true,
     setAdmin: async (user, admin) => await change(user, { admin }),

@@ -1,8 +1,11 @@
 import { parseServerName, type UserId } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
 import { type TestDatabase, testDatabase } from '../database/test-database.ts'
+import { createJobs } from '../jobs/jobs.ts'
 import { createPushRules } from '../notifications/push-rules.ts'
+import { systemClock } from '../platform/clock.ts'
 import { FakeClock } from '../platform/fake-clock.ts'
+import { silentLogger } from '../platform/log.ts'
 import { systemRandom } from '../platform/random.ts'
 import type { LogEntry } from '../stream/log.ts'
 import { type TestStream, testStream } from '../stream/test-stream.ts'
@@ -46,8 +49,16 @@ export async function testAccounts(): Promise<TestAccounts> {
     },
     renamed: async () => [],
   }
+  const jobs = createJobs({
+    db,
+    writer: log.writer,
+    clock: systemClock,
+    log: silentLogger,
+    random: systemRandom,
+  })
   const accounts = createAccounts({
     ...common,
+    jobs,
     serverName: testServer,
     deviceLists,
     leaveRooms: async (user) => void leftRooms.push(user),
@@ -56,6 +67,7 @@ export async function testAccounts(): Promise<TestAccounts> {
   const sessions = createSessions({ ...common, deviceLists })
   const accountData = createAccountData({ ...common, pushRules: createPushRules(common) })
   await log.start()
+  jobs.start()
   return {
     database,
     log,
@@ -74,6 +86,7 @@ export async function testAccounts(): Promise<TestAccounts> {
     deletedDevices,
     leftRooms,
     async [Symbol.asyncDispose]() {
+      await jobs[Symbol.asyncDispose]()
       await sessions[Symbol.asyncDispose]()
       await log[Symbol.asyncDispose]()
       await database[Symbol.asyncDispose]()

@@ -158,6 +158,11 @@ describe('querying keys', () => {
     const fresh = await test.encryption.query(alice, { [frank]: [] })
     expect(asked).toBe(2)
     expect(Object.keys(Object(Object(fresh['device_keys'])[frank]))).toEqual(['D2'])
+    // Out and in again: nobody told us what happened in between.
+    test.memberships.set(room, frank, 'join', test.log.tail.position + 1)
+    await test.encryption.upload(alice, { one_time_keys: { 'signed_curve25519:any': 'x' } })
+    await test.encryption.query(alice, { [frank]: [] })
+    expect(asked).toBe(3)
   })
 
   it('does not keep an answer that was overtaken by a change', async () => {

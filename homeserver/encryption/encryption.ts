@@ -45,7 +45,7 @@ export interface Encryption {
 export interface EncryptionNeeds {
   readonly db: Database
   readonly log: Pick<LogWriter, 'write'>
-  readonly tail: Pick<Tail, 'subscribe'>
+  readonly tail: Pick<Tail, 'subscribe' | 'position'>
   readonly deviceLists: DeviceLists
   readonly memberships: Memberships
   readonly remote: Pick<Remote, 'queryKeys' | 'claimKeys'>

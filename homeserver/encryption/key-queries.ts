@@ -11,6 +11,7 @@ import type { Database } from '../database/database.ts'
 import { storedObject } from '../database/stored-text.ts'
 import type { Remote } from '../ports.ts'
 import type { Memberships } from '../rooms/rooms.ts'
+import type { Tail } from '../stream/log.ts'
 import { failureOf, groupByServer } from './ask-servers.ts'
 import * as queries from './queries.ts'
 import { createRemoteKeys } from './remote-keys.ts'
@@ -20,6 +21,7 @@ const usersMax = 10_000
 
 export interface KeyQueriesNeeds {
   readonly db: Database
+  readonly tail: Pick<Tail, 'position'>
   readonly memberships: Memberships
   readonly remote: Pick<Remote, 'queryKeys'>
   readonly serverName: ServerName

@@ -167,15 +167,20 @@ export async function signedSince(
     select target_user_id from signature_changes where user_id = ${user} and position > ${after}`
 }
 
+export interface RemoteListRow {
+  readonly user_id: UserId
+  readonly version: number
+  readonly fresh: boolean
+  /** Log position at which the list was asked for. */
+  readonly kept_at: number
+}
+
 /** What is known of the lists of remote users; makes a row for those that have none. */
-export async function remoteLists(
-  db: Db,
-  users: readonly UserId[],
-): Promise<{ user_id: UserId; version: number; fresh: boolean }[]> {
+export async function remoteLists(db: Db, users: readonly UserId[]): Promise<RemoteListRow[]> {
   await db`
     insert into remote_device_lists (user_id) select unnest(${users}::text[]) on conflict do nothing`
   return await db`
-    select user_id, version, fresh from remote_device_lists where user_id = any(${users}::text[])`
+    select user_id, version, fresh, kept_at from remote_device_lists where user_id = any(${users}::text[])`
 }
 
 export async function remoteDevicesOf(db: Db, users: readonly UserId[]): Promise<DeviceKeysRow[]> {
@@ -189,13 +194,13 @@ export async function remoteDevicesOf(db: Db, users: readonly UserId[]): Promise
  */
 export async function keepRemoteKeys(
   db: Db,
-  list: { user: UserId; version: number },
+  list: { user: UserId; version: number; keptAt: number },
   devices: readonly { device: string; keys: string }[],
   signing: readonly { usage: string; key: string }[],
 ): Promise<boolean> {
   const rows = await db`
     with fresh as (
-      update remote_device_lists set fresh = true
+      update remote_device_lists set fresh = true, kept_at = ${list.keptAt}
       where user_id = ${list.user} and version = ${list.version} returning user_id),
     gone as (
       delete from remote_devices d using fresh f
@@ -215,12 +220,6 @@ export async function keepRemoteKeys(
       on conflict (user_id, usage) do update set key = excluded.key)
     select 1 from fresh`
   return rows.length === 1
-}
-
-export async function markRemoteListsStale(db: Db, users: readonly UserId[]): Promise<void> {
-  await db`
-    update remote_device_lists set fresh = false, version = version + 1
-    where user_id = any(${users}::text[])`
 }
 
 /** A message waiting for a device. */

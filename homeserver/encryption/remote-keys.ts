@@ -3,7 +3,6 @@ import {
   isDeviceId,
   isUserId,
   type ServerName,
-  serverOfUser,
   type UserId,
 } from '../../spec/ids.ts'
 import { isObject, type Json, type JsonObject, objectAt } from '../../spec/json.ts'
@@ -11,6 +10,7 @@ import type { Database } from '../database/database.ts'
 import { storedObject } from '../database/stored-text.ts'
 import type { Remote } from '../ports.ts'
 import type { Memberships } from '../rooms/rooms.ts'
+import type { Tail } from '../stream/log.ts'
 import * as queries from './queries.ts'
 import type { UserKeys } from './signed-keys.ts'
 
@@ -19,19 +19,24 @@ const keysBytesMax = 65_536
 
 /**
  * Keys of other servers' users. They are kept while somebody here shares a room with the user, because only then
- * does the user's server tell us of changes; any such change makes what is kept stale.
+ * does the user's server tell us of changes. Such a change makes what is kept stale, and so does a gap in sharing.
  */
 export function createRemoteKeys(needs: {
   db: Database
-  memberships: Pick<Memberships, 'sharingWith'>
+  tail: Pick<Tail, 'position'>
+  memberships: Pick<Memberships, 'ofUser' | 'ofRoom' | 'localJoined'>
   remote: Pick<Remote, 'queryKeys'>
-  serverName: ServerName
 }) {
-  const { db, memberships, remote, serverName } = needs
+  const { db, tail, memberships, remote } = needs
 
-  async function isTracked(user: UserId): Promise<boolean> {
-    for (const other of await memberships.sharingWith(user)) {
-      if (serverOfUser(other) === serverName) return true
+  /** Has a user of this server shared a room with `user` at all times since the position. */
+  async function isTracked(user: UserId, since: number): Promise<boolean> {
+    for (const [room, row] of await memberships.ofUser(user)) {
+      if (row.membership !== 'join' || row.since > since) continue
+      const members = await memberships.ofRoom(room)
+      for (const local of await memberships.localJoined(room)) {
+        if ((members.get(local)?.since ?? since) <= since) return true
+      }
     }
     return false
   }
@@ -62,10 +67,14 @@ export function createRemoteKeys(needs: {
     server: ServerName,
     users: readonly UserId[],
   ): Promise<Map<UserId, UserKeys>> {
+    const keptAt = tail.position
     const tracked: UserId[] = []
-    for (const user of users) if (await isTracked(user)) tracked.push(user)
+    for (const user of users) if (await isTracked(user, keptAt)) tracked.push(user)
     const lists = tracked.length === 0 ? [] : await queries.remoteLists(db, tracked)
-    const fresh = lists.filter((list) => list.fresh).map((list) => list.user_id)
+    const fresh: UserId[] = []
+    for (const list of lists) {
+      if (list.fresh && (await isTracked(list.user_id, list.kept_at))) fresh.push(list.user_id)
+    }
     const known = await kept(fresh)
     const asked = users.filter((user) => !known.has(user))
     if (asked.length === 0) return known
@@ -77,12 +86,15 @@ export function createRemoteKeys(needs: {
       const keys = keysIn(answer, user)
       known.set(user, keys)
       const list = lists.find((one) => one.user_id === user)
-      if (list) await keep(user, list.version, keys)
+      if (list) await keep({ user, version: list.version, keptAt }, keys)
     }
     return known
   }
 
-  async function keep(user: UserId, version: number, keys: UserKeys): Promise<void> {
+  async function keep(
+    list: { user: UserId; version: number; keptAt: number },
+    keys: UserKeys,
+  ): Promise<void> {
     const devices = Object.entries(keys.devices).map(([device, of]) => ({
       device,
       keys: JSON.stringify(of),
@@ -93,7 +105,7 @@ export function createRemoteKeys(needs: {
         ? [{ usage: 'self_signing', key: JSON.stringify(keys.selfSigning) }]
         : []),
     ]
-    await queries.keepRemoteKeys(db, { user, version }, devices, signing)
+    await queries.keepRemoteKeys(db, list, devices, signing)
   }
 
   return { keysOf }

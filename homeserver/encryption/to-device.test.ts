@@ -81,6 +81,22 @@ describe('a message to devices', () => {
     })
   })
 
+  it('to many devices of another server goes in parts that it takes', async () => {
+    const alice = person(test, 'alice')
+    const devices = Object.fromEntries(
+      Array.from({ length: 30 }, (_, n) => [`D${n}`, { text: 'x'.repeat(10_000) }]),
+    )
+    await test.toDevice.send(alice, 'm.big', { '@x:big.test': devices }, 'big')
+    const rows = await test.database.db<{ content: string }>`
+      select content from outbox where destination = 'big.test'`
+    expect(rows).toHaveLength(8)
+    const sent = rows.flatMap((row) =>
+      Object.keys(Object(JSON.parse(row.content).messages['@x:big.test'])),
+    )
+    expect(sent.sort()).toEqual(Object.keys(devices).sort())
+    expect(Math.max(...rows.map((row) => row.content.length))).toBeLessThan(65_536)
+  })
+
   it('refuses what is no user or no message', async () => {
     const alice = person(test, 'alice')
     await expect(test.toDevice.send(alice, 'x', { nonsense: {} }, 'a')).rejects.toMatchObject({

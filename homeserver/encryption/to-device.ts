@@ -61,6 +61,7 @@ export interface ToDeviceNeeds {
 const typeBytesMax = 255
 const messagesMax = 20_000
 const messageIdBytesMax = 255
+const eduBytesMax = 50_000
 
 interface Message {
   readonly user: UserId
@@ -100,25 +101,11 @@ export function createToDevice(needs: ToDeviceNeeds): ToDevice {
     })
   }
 
+  /** EDUs of a bounded size: receivers refuse what is larger than an event may be. */
   function remoteEntries(sender: UserId, type: string, messages: readonly Message[]): LogEntry[] {
-    const byServer = new Map<ServerName, Record<string, Record<string, JsonObject>>>()
-    for (const { user, device, content } of messages) {
-      const server = serverOfUser(user)
-      const users = byServer.get(server) ?? {}
-      byServer.set(server, users)
-      users[user] = { ...users[user], [device]: content }
-    }
-    return [...byServer].map(([destination, users]) => {
-      const message_id = needs.random.text(32)
-      return eduEntry(destination, {
-        edu_type: 'm.direct_to_device',
-        content: {
-          sender,
-          type,
-          message_id,
-          messages: users,
-        },
-      })
+    return bundlesOf(messages).map(({ server, users }) => {
+      const content = { sender, type, message_id: needs.random.text(32), messages: users }
+      return eduEntry(server, { edu_type: 'm.direct_to_device', content })
     })
   }
 
@@ -194,6 +181,31 @@ function remoteMessages(messages: JsonObject): Message[] {
     }
   }
   return out
+}
+
+interface Bundle {
+  readonly server: ServerName
+  readonly users: Record<string, Record<string, JsonObject>>
+  bytes: number
+}
+
+/** Messages by server, in bundles of at most `eduBytesMax` (or of one message that is larger). */
+function bundlesOf(messages: readonly Message[]): readonly Bundle[] {
+  const bundles: Bundle[] = []
+  const open = new Map<ServerName, Bundle>()
+  for (const { user, device, content } of messages) {
+    const server = serverOfUser(user)
+    const bytes = Buffer.byteLength(JSON.stringify(content)) + user.length + device.length + 16
+    let bundle = open.get(server)
+    if (bundle === undefined || bundle.bytes + bytes > eduBytesMax) {
+      bundle = { server, users: {}, bytes: 0 }
+      open.set(server, bundle)
+      bundles.push(bundle)
+    }
+    bundle.bytes += bytes
+    bundle.users[user] = { ...bundle.users[user], [device]: content }
+  }
+  return bundles
 }
 
 function messageEntry(user: UserId, device: DeviceId, payload: ToDevicePayload): LogEntry {
