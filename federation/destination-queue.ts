@@ -33,6 +33,8 @@ export interface DestinationQueue {
   /** The oldest position that is neither delivered nor stored as missing; undefined when there is none. */
   readonly oldest: Position | undefined
   readonly isIdle: boolean
+  /** Nothing of it is in memory only, and nothing on its way. */
+  readonly isStored: boolean
 }
 
 export interface QueueNeeds {
@@ -158,6 +160,9 @@ export function createDestinationQueue(
     },
     get isIdle() {
       return !isRunning && !hasWork()
+    },
+    get isStored() {
+      return !isRunning && backlog.oldest === undefined
     },
   }
 }

@@ -84,8 +84,10 @@ export function createSenderCursor(needs: Needs): SenderCursor {
 
   async function buryDead(): Promise<void> {
     for (const { process, position, ageMs } of await destinations.cursors()) {
-      if (process === self || ageMs < deadAfterMs) continue
-      if (!replayed.has(process)) {
+      if (process === self) continue
+      // One that was only paused may die yet.
+      if (ageMs < deadAfterMs) replayed.delete(process)
+      else if (!replayed.has(process)) {
         replayed.add(process)
         log.info({ process, position }, 'taking up what a process had in hand')
         await replayFrom(position, tail.position)
@@ -107,7 +109,7 @@ export function createSenderCursor(needs: Needs): SenderCursor {
       const before = await destinations.cursors()
       const positions = before.map(({ position }) => position)
       if (positions.length > 0) await replayFrom(Math.min(...positions), tail.position)
-      for (const { process } of before) replayed.add(process)
+      for (const { process, ageMs } of before) if (ageMs >= deadAfterMs) replayed.add(process)
       await save()
       timer = needs.clock.every(saveEveryMs, saveSoon)
     },

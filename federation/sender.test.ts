@@ -37,6 +37,7 @@ interface Sent {
 
 /** One process over fakes: a tail that the test feeds, servers that are up or down. */
 async function createWorld(destinations: Destinations, clock: FakeClock, self = 'p1') {
+  const foreign = new Set<ServerName>()
   const sent: Sent[] = []
   const down = new Set<ServerName>()
   const inRoom = new Set<ServerName>([us, a, b])
@@ -91,7 +92,14 @@ async function createWorld(destinations: Destinations, clock: FakeClock, self = 
             payload: { event, changesState: false },
           })),
     },
-    processes: { self, alone: true, ownerOf: () => undefined },
+    processes: {
+      self,
+      alone: true,
+      ownerOf: (key) =>
+        [...foreign].some((server) => key === `destination:${server}`)
+          ? { id: 'other', address: '' }
+          : undefined,
+    },
     clock,
     log: silentLogger,
   })
@@ -133,6 +141,8 @@ async function createWorld(destinations: Destinations, clock: FakeClock, self = 
     sender,
     sent,
     down,
+    /** Servers whose queue is another process's. */
+    foreign,
     inRoom,
     commit,
     message,
@@ -281,6 +291,18 @@ describe('the sender', () => {
     await eventually(() => expect(second.pdusTo(a)).toEqual(expect.arrayContaining(['2', '3'])))
     await eventually(() => expect(second.pdusTo(b)).toEqual(expect.arrayContaining(['3'])))
     await second.sender[Symbol.asyncDispose]()
+  })
+
+  it('leaves destinations to the process that owns them, and finds what it left when it takes over', async () => {
+    await world.sender.start()
+    world.foreign.add(b)
+    world.send('1')
+    await eventually(() => expect(world.pdusTo(a)).toEqual(['1']))
+    expect(world.pdusTo(b)).toEqual([])
+    await destinations.noteBehind([{ destination: b, room, first: 1, last: 1 }])
+    world.foreign.delete(b)
+    await clock.advance(30_000)
+    await eventually(() => expect(world.pdusTo(b)).toEqual(['1']))
   })
 
   it('keeps EDUs of the outbox until the destination has them', async () => {

@@ -204,7 +204,9 @@ export function createSender(needs: SenderNeeds): Sender {
   function onTick(): void {
     for (const [server, queue] of queues) {
       queue.pump()
-      if (queues.size > queuesMax && queue.isIdle) queues.delete(server)
+      // What it waits for is in the database, where the owner finds it.
+      const isForeign = !owns(server) && queue.isStored
+      if (isForeign || (queues.size > queuesMax && queue.isIdle)) queues.delete(server)
     }
   }
 
