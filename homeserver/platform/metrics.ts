@@ -12,10 +12,13 @@ export interface Metrics {
 /** From half a millisecond to half a minute. */
 const secondsBuckets = [0.0005, 0.002, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
 
+/** How often the lag of the event loop is measured: each time wakes the process. */
+const eventLoopPrecisionMs = 100
+
 /** Makes the registry of this process with memory, CPU and event-loop lag in it. */
 export function createMetrics(): Metrics {
   const registry = new Registry()
-  collectDefaultMetrics({ register: registry })
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: eventLoopPrecisionMs })
   const registers = [registry]
   return {
     registry,

@@ -217,7 +217,8 @@ function sameText(a: string, b: string): boolean {
 async function listen(server: Server, host: string, port: number): Promise<string> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
-    server.listen(port, host, () => {
+    // Workers of one machine would share the port otherwise, and a call would reach any of them.
+    server.listen({ port, host, exclusive: true }, () => {
       server.off('error', reject)
       resolve()
     })
