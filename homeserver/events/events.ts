@@ -1,5 +1,5 @@
 import type { Pdu, StateKey } from '../../spec/events/event.ts'
-import type { EventId, RoomId, ServerName, UserId } from '../../spec/ids.ts'
+import type { DeviceId, EventId, RoomId, ServerName, UserId } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
 import type { RoomVersionRules } from '../../spec/room/version.ts'
 import type { HistoryPoint, StateRoot, StoredEvent } from './stored-event.ts'
@@ -12,6 +12,51 @@ export type Receipt =
   | { readonly kind: 'rejected'; readonly reason: string }
   /** Nothing was stored: bad format, bad signature, unknown room, banned server. */
   | { readonly kind: 'dropped'; readonly reason: string }
+
+/** What a local user wants in a room; the turn adds what the DAG needs. */
+export interface LocalDraft {
+  readonly type: string
+  readonly stateKey?: string
+  readonly sender: UserId
+  readonly content: JsonObject
+  readonly redacts?: EventId
+  /** Milliseconds; now when absent. */
+  readonly originServerTs?: number
+}
+
+/** The room as a turn sees it: everything accepted so far, also what is not yet committed. */
+export interface TurnView {
+  readonly room: RoomId
+  readonly rules: RoomVersionRules
+  /** Entry of the state that the next event is decided from. */
+  state(type: string, stateKey: string): Promise<StoredEvent | undefined>
+  /** User ids with a member event there (state keys of m.room.member). */
+  members(): readonly UserId[]
+}
+
+/** What a decision inside a turn comes to: an event to append, or one that already says it (an idempotent request). */
+export type TurnPlan =
+  | { readonly kind: 'append'; readonly draft: LocalDraft }
+  | { readonly kind: 'stay'; readonly event: StoredEvent }
+
+/** Idempotency of a local write: the unique key, and the sending device's transaction shown in `unsigned`. */
+export interface LocalTxn {
+  readonly user: UserId
+  readonly device: DeviceId
+  readonly endpoint: string
+  readonly txnId: string
+}
+
+/** The answer of a send_join, with our join. */
+export interface JoinedRoom {
+  readonly room: RoomId
+  readonly rules: RoomVersionRules
+  readonly join: Pdu
+  readonly origin: ServerName
+  /** State before the join. */
+  readonly state: readonly JsonObject[]
+  readonly authChain: readonly JsonObject[]
+}
 
 /** The events slice: what is stored, how events come in and what the state was. */
 export interface Events {
@@ -30,9 +75,15 @@ export interface Events {
   currentState(room: RoomId): Promise<ReadonlyMap<StateKey, StoredEvent>>
   currentEntry(room: RoomId, type: string, stateKey: string): Promise<StoredEvent | undefined>
   /** Live events of a room with after < position <= upTo, oldest first, the newest `limit` of them. */
-  timeline(room: RoomId, range: { after: number; upTo: number; limit: number }): Promise<{ events: readonly StoredEvent[]; limited: boolean }>
+  timeline(
+    room: RoomId,
+    range: { after: number; upTo: number; limit: number },
+  ): Promise<{ events: readonly StoredEvent[]; limited: boolean }>
   /** History order: up to `limit` events beyond `from` in the direction, accepted ones only. */
-  history(room: RoomId, range: { from?: HistoryPoint; to?: HistoryPoint; dir: 'f' | 'b'; limit: number }): Promise<readonly StoredEvent[]>
+  history(
+    room: RoomId,
+    range: { from?: HistoryPoint; to?: HistoryPoint; dir: 'f' | 'b'; limit: number },
+  ): Promise<readonly StoredEvent[]>
   /** The history point just after everything with position <= `position`. */
   historyPointAt(room: RoomId, position: number): Promise<HistoryPoint>
   /** Forward extremities with the newest depth. */
@@ -41,19 +92,83 @@ export interface Events {
    * THE way in for a PDU of another server, whatever the route: format, hash, signatures, gaps, auth (three times),
    * state, persist. Order within a room is kept. Never throws for a bad event.
    */
-  receive(origin: ServerName, room: RoomId, pdus: readonly JsonObject[]): Promise<ReadonlyMap<EventId, Receipt>>
+  receive(
+    origin: ServerName,
+    room: RoomId,
+    pdus: readonly JsonObject[],
+    options?: {
+      /** The events came in by a handshake with us (send_join and the like): we send them on. */
+      readonly onBehalfOf?: ServerName
+    },
+  ): Promise<ReadonlyMap<EventId, Receipt>>
+  /**
+   * Takes over a room that this server has just joined: state, auth chain and join as the resident server gave them.
+   * Every event is checked; what fails is left out. Resolves when the room can be used.
+   */
+  importRoom(joined: JoinedRoom): Promise<StoredEvent>
+  /**
+   * Checks an event of a room this server is not in (an invite, a knock, the leave that ends it) and makes the rows
+   * that store it as an outlier, for the caller's log write.
+   */
+  outlier(
+    pdu: Pdu,
+    rules: RoomVersionRules,
+  ): Promise<{
+    readonly event: StoredEvent
+    readonly tables: Readonly<Record<string, readonly JsonObject[]>>
+  }>
+  /** Fetches history before a point from other servers; resolves to the number of events that came. */
+  backfill(room: RoomId, before: HistoryPoint, limit: number): Promise<number>
+  /**
+   * Appends one event by a local user. `plan` is called inside the room's turn (again on every retry) and must only
+   * read; the event is built on the newest extremities, authorised, signed and durable when this resolves. Rejects
+   * with M_FORBIDDEN and the rule when the auth rules refuse. A repeated `txn` answers the first event.
+   */
+  append(
+    room: RoomId,
+    plan: (view: TurnView) => Promise<TurnPlan> | TurnPlan,
+    txn?: LocalTxn,
+  ): Promise<StoredEvent>
+  /** Makes a room with its first events in one write. `drafts` follow the create event; each is authorised on the one before. */
+  createRoom(
+    create: { version: string; sender: UserId; content: JsonObject },
+    drafts: (room: RoomId) => readonly LocalDraft[],
+  ): Promise<{ room: RoomId; events: readonly StoredEvent[] }>
+  /**
+   * Builds and authorises an event without storing it, for one that needs another server's signature first (a remote
+   * invite); `commitPrepared` stores it as it came back.
+   */
+  prepare(room: RoomId, plan: (view: TurnView) => Promise<TurnPlan> | TurnPlan): Promise<Pdu>
+  commitPrepared(pdu: Pdu): Promise<StoredEvent>
   /** Auth chain of events, without themselves, from what is stored. */
   authChain(ids: readonly EventId[]): Promise<readonly StoredEvent[]>
   /** May this server see the event (history visibility, membership of its users at the event). */
   serverMaySee(server: ServerName, event: StoredEvent): Promise<boolean>
-  /** Keeps what `user` may see, in order; history visibility and ignored users are decided here and nowhere else. */
-  visibleTo(user: UserId, events: readonly StoredEvent[]): Promise<readonly StoredEvent[]>
+  /** Keeps what `user` may see, in order; history visibility is decided here and nowhere else. */
+  visibleTo(user: UserId, events: readonly StoredEvent[]): Promise<readonly Seen[]>
   /** Servers with a joined user, current. */
   serversIn(room: RoomId): Promise<ReadonlySet<ServerName>>
   /** Stored backwards of `latest`, not beyond `earliest`: answer of get_missing_events. */
-  missingBetween(room: RoomId, earliest: readonly EventId[], latest: readonly EventId[], limit: number, minDepth: number): Promise<readonly StoredEvent[]>
+  missingBetween(
+    room: RoomId,
+    earliest: readonly EventId[],
+    latest: readonly EventId[],
+    limit: number,
+    minDepth: number,
+  ): Promise<readonly StoredEvent[]>
   /** Breadth-first over prev_events from `from`, newest depth first: answer of /backfill. */
-  backfillFrom(room: RoomId, from: readonly EventId[], limit: number): Promise<readonly StoredEvent[]>
+  backfillFrom(
+    room: RoomId,
+    from: readonly EventId[],
+    limit: number,
+  ): Promise<readonly StoredEvent[]>
+}
+
+/** An event that somebody may see, with their membership when it was sent. */
+export interface Seen {
+  readonly event: StoredEvent
+  /** `leave` when they had none. */
+  readonly membership: string
 }
 
 /** The payload of log rows of kind 'event'. */
@@ -61,14 +176,13 @@ export interface EventPayload {
   readonly event: StoredEvent
   /** Set when the event changed the room's current state. */
   readonly changesState: boolean
-  /** Events whose entry in current state this event replaced. */
-  readonly replaces?: EventId
+  /** The event that this one, an accepted redaction, redacts. */
+  readonly redacts?: EventId
   /**
    * A join, leave or knock of this other server's user that came in through us: we are the one who sends it to the
    * servers in the room, but not back to that server.
    */
   readonly onBehalfOf?: ServerName
+  /** A join, leave or knock of ours that this other server took and sends to the room: we do not send it. */
+  readonly deliveredBy?: ServerName
 }
-
-/** Used by tests and composition: the verdict of a room's auth rules for one event. */
-export type { Pdu }

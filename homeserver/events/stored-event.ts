@@ -1,5 +1,6 @@
-import type { DeviceId, EventId } from '../../spec/ids.ts'
 import type { Pdu } from '../../spec/events/event.ts'
+import type { DeviceId, EventId, UserId } from '../../spec/ids.ts'
+import type { JsonObject } from '../../spec/json.ts'
 
 /** Id of a state snapshot (a trie's root); 0 is the empty state. */
 export type StateRoot = number
@@ -24,8 +25,17 @@ export interface StoredEvent {
   readonly softFailed: boolean
   /** The transaction of the local device that sent it, for `unsigned.transaction_id`. */
   readonly txn?: { readonly device: DeviceId; readonly id: string }
+  /** The state event of the same key that was current before this one: `unsigned.prev_content` and the like. */
+  readonly replaces?: Replaced
   /** The accepted redaction of this event. */
   readonly redactedBy?: EventId
+}
+
+/** What a client is told of the state that an event replaced. */
+export interface Replaced {
+  readonly eventId: EventId
+  readonly sender: UserId
+  readonly content: JsonObject
 }
 
 /** Order of a room's history: depth, then arrival. {@link docs/decisions} */

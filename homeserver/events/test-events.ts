@@ -1,88 +1,212 @@
-import type { Pdu } from '../../spec/events/event.ts'
-import { type EventId, parseEventId, type RoomId, type UserId } from '../../spec/ids.ts'
+import { signingKeyFromSeed } from '../../spec/crypto/ed25519.ts'
+import { MatrixError } from '../../spec/errors.ts'
+import {
+  parseServerName,
+  type RoomId,
+  type ServerName,
+  serverOfUser,
+  type UserId,
+} from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
-import { rulesOf } from '../../spec/room/version.ts'
-import type { LogWriter } from '../stream/log.ts'
-import type { Events } from './events.ts'
-import type { StoredEvent } from './stored-event.ts'
+import { type TestDatabase, testDatabase } from '../database/test-database.ts'
+import { systemClock } from '../platform/clock.ts'
+import { silentLogger } from '../platform/log.ts'
+import { systemRandom } from '../platform/random.ts'
+import type { KeyRing, Remote } from '../ports.ts'
+import { createTail } from '../stream/tail.ts'
+import { createLogWriter } from '../stream/writer.ts'
+import { createEvents } from './create-events.ts'
+import type { Events, LocalDraft } from './events.ts'
 
-/** Events that a test sends by hand: unsigned, in memory, with real positions of the log. */
-export interface TestEvents extends Pick<Events, 'get' | 'timeline' | 'rulesOf' | 'currentEntry'> {
-  send(
-    room: RoomId,
-    sender: UserId,
-    content: JsonObject,
-    more?: { type?: string; stateKey?: string },
-  ): Promise<StoredEvent>
+/** The events slice of one server over a database of its own. */
+export interface TestServer extends AsyncDisposable {
+  readonly name: ServerName
+  readonly events: Events
+  readonly database: TestDatabase
 }
 
-export function createTestEvents(log: Pick<LogWriter, 'write'>): TestEvents {
-  const all = new Map<EventId, StoredEvent>()
-  const state = new Map<string, StoredEvent>()
+const keyId = 'ed25519:1'
 
-  function pduOf(
-    room: RoomId,
-    sender: UserId,
-    content: JsonObject,
-    type: string,
-    stateKey?: string,
-  ): Pdu {
-    const eventId = parseEventId(`$event${all.size}`)
-    const json = { type, content, sender, room_id: room }
-    const head = {
-      eventId,
-      roomId: room,
-      sender,
-      type,
-      content,
-      depth: all.size + 1,
-      originServerTs: 0,
-      prevEvents: [],
-      authEvents: [],
-      json,
-    }
-    return stateKey === undefined ? head : { ...head, stateKey }
-  }
+function keyOf(server: ServerName) {
+  const seed = new Uint8Array(32).fill(server.length)
+  for (let at = 0; at < server.length; at++) seed[at % 32] = server.charCodeAt(at)
+  return signingKeyFromSeed(keyId, seed)
+}
 
+const keys: KeyRing = { verifyKey: async (server) => keyOf(server).publicKey }
+
+/** Servers reach each other through `peers`; questions that no test asks are refused. */
+export async function openTestServer(
+  name: string,
+  peers = new Map<ServerName, Events>(),
+): Promise<TestServer> {
+  const serverName = parseServerName(name)
+  const database = await testDatabase()
+  const { db } = database
+  const self = systemRandom.text(6)
+  const basis = { db, clock: systemClock, log: silentLogger, random: systemRandom }
+  const tail = createTail({ ...basis, self })
+  const writer = createLogWriter({ ...basis, tail, processes: { self, alone: true } })
+  const events = createEvents({
+    serverName,
+    key: keyOf(serverName),
+    ...basis,
+    writer,
+    tail,
+    keys,
+    remote: remoteOver(peers),
+    membershipRow: ({ pdu, nr }) => ({
+      room_id: pdu.roomId,
+      user_id: pdu.stateKey ?? '',
+      membership: pdu.content['membership'] ?? '',
+      event_id: pdu.eventId,
+      event_nr: nr,
+      sender: pdu.sender,
+    }),
+  })
+  await tail.start()
+  peers.set(serverName, events)
   return {
-    async send(room, sender, content, { type = 'm.room.message', stateKey } = {}) {
-      const pdu = pduOf(room, sender, content, type, stateKey)
-      const nr = all.size
-      const unplaced = { nr, pdu, text: JSON.stringify(pdu.json), softFailed: false }
-      // The writer hands the row over before the position is known here: it is set on the same object.
-      const event: StoredEvent & { position?: number } = unplaced
-      const head = {
-        kind: 'event',
-        room,
-        ref: String(nr),
-        payload: { event, changesState: false },
-      } as const
-      all.set(pdu.eventId, event)
-      const verdict = await log.write({
-        entries: [type === 'm.room.member' && pdu.stateKey ? { ...head, user: sender } : head],
-      })
-      if (verdict.kind === 'done') Object.assign(event, { position: verdict.positions[0] })
-      if (stateKey !== undefined) state.set(`${room}|${type}|${stateKey}`, event)
-      return event
+    name: serverName,
+    events,
+    database,
+    async [Symbol.asyncDispose]() {
+      await writer[Symbol.asyncDispose]()
+      await tail[Symbol.asyncDispose]()
+      await database[Symbol.asyncDispose]()
     },
-    async get(ids) {
-      return new Map(
-        ids.flatMap((id) => (all.has(id) ? [[id, all.get(id)] as const] : [])).filter(isFound),
-      )
-    },
-    async timeline(room, { after, upTo, limit }) {
-      const inRange = [...all.values()].filter(
-        ({ pdu, position = 0 }) => pdu.roomId === room && position > after && position <= upTo,
-      )
-      return { events: inRange.slice(-limit), limited: inRange.length > limit }
-    },
-    rulesOf: async () => rulesOf('11'),
-    currentEntry: async (room, type, key) => state.get(`${room}|${type}|${key}`),
   }
 }
 
-function isFound(
-  pair: readonly [EventId, StoredEvent | undefined],
-): pair is readonly [EventId, StoredEvent] {
-  return pair[1] !== undefined
+function remoteOver(peers: Map<ServerName, Events>): Remote {
+  const peer = (server: ServerName): Events => {
+    const events = peers.get(server)
+    if (events === undefined) throw new MatrixError('M_CONNECTION_FAILED', `${server} is away`)
+    return events
+  }
+  const answers: Partial<Remote> = {
+    async getEvent(server, id) {
+      const event = (await peer(server).get([id])).get(id)
+      if (event === undefined) throw new MatrixError('M_NOT_FOUND', 'no such event')
+      return event.pdu.json
+    },
+    async eventAuth(server, _room, id) {
+      return (await peer(server).authChain([id])).map(({ pdu }) => pdu.json)
+    },
+    async missingEvents(server, room, { earliest, latest, limit, minDepth }) {
+      const found = await peer(server).missingBetween(room, earliest, latest, limit, minDepth)
+      return found.map(({ pdu }) => pdu.json)
+    },
+    async backfill(server, room, from, limit) {
+      return (await peer(server).backfillFrom(room, from, limit)).map(({ pdu }) => pdu.json)
+    },
+    async stateIds(server, _room, id) {
+      const events = peer(server)
+      const root = (await events.get([id])).get(id)?.stateBefore ?? 0
+      const ids = [...(await events.stateAt(root)).values()].map(({ pdu }) => pdu.eventId)
+      const chain = (await events.authChain(ids)).map(({ pdu }) => pdu.eventId)
+      return { pdu_ids: ids, auth_chain_ids: chain }
+    },
+    async state(server, _room, id) {
+      const events = peer(server)
+      const root = (await events.get([id])).get(id)?.stateBefore ?? 0
+      const state = [...(await events.stateAt(root)).values()]
+      const chain = await events.authChain(state.map(({ pdu }) => pdu.eventId))
+      return {
+        pdus: state.map(({ pdu }) => pdu.json),
+        auth_chain: chain.map(({ pdu }) => pdu.json),
+      }
+    },
+  }
+  return new Proxy(answers as Remote, {
+    get(target, name) {
+      const answer = Reflect.get(target, name)
+      if (answer === undefined) throw new Error(`the test's network has no ${String(name)}`)
+      return answer
+    },
+  })
+}
+
+/** A public room of `owner` with the usual first events. */
+export async function testRoom(server: TestServer, owner: UserId, version = '12'): Promise<RoomId> {
+  const state = (type: string, content: JsonObject, stateKey = ''): LocalDraft => ({
+    type,
+    stateKey,
+    sender: owner,
+    content,
+  })
+  const creator: JsonObject = version === '12' || version === '11' ? {} : { creator: owner }
+  const users: JsonObject = version === '12' ? {} : { [owner]: 100 }
+  const { room } = await server.events.createRoom(
+    { version, sender: owner, content: { room_version: version, ...creator } },
+    () => [
+      state('m.room.member', { membership: 'join' }, owner),
+      state('m.room.power_levels', { users }),
+      state('m.room.join_rules', { join_rule: 'public' }),
+      state('m.room.history_visibility', { history_visibility: 'shared' }),
+    ],
+  )
+  return room
+}
+
+/** Appends a message and answers its event. */
+export function say(server: TestServer, room: RoomId, sender: UserId, body: string) {
+  return server.events.append(room, () => ({
+    kind: 'append',
+    draft: { type: 'm.room.message', sender, content: { msgtype: 'm.text', body } },
+  }))
+}
+
+/** Appends a state event. */
+export function setState(
+  server: TestServer,
+  room: RoomId,
+  sender: UserId,
+  type: string,
+  stateKey: string,
+  content: JsonObject,
+) {
+  return server.events.append(room, () => ({
+    kind: 'append',
+    draft: { type, stateKey, sender, content },
+  }))
+}
+
+/** A user of another server joins a room by that server, as make_join and send_join would do it. */
+export async function joinOver(
+  joining: TestServer,
+  resident: TestServer,
+  room: RoomId,
+  user: UserId,
+) {
+  if (serverOfUser(user) !== joining.name) throw new Error('not a user of the joining server')
+  const rules = await resident.events.rulesOf(room)
+  if (rules === undefined) throw new Error('unknown room')
+  const draft: LocalDraft = {
+    type: 'm.room.member',
+    stateKey: user,
+    sender: user,
+    content: { membership: 'join' },
+  }
+  // The resident builds it on its own tips; the joining server signs it.
+  const template = await resident.events.prepare(room, () => ({ kind: 'append', draft }))
+  const { hashes: _h, signatures: _s, ...members } = template.json
+  const { finishPdu } = await import('../../spec/room/event-format.ts')
+  const join = finishPdu(members, rules, joining.name, keyOf(joining.name))
+  const receipts = await resident.events.receive(joining.name, room, [join.json])
+  const stored = (await resident.events.get([join.eventId])).get(join.eventId)
+  const state = [...(await resident.events.stateAt(stored?.stateBefore ?? 0)).values()]
+  const chain = await resident.events.authChain([
+    join.eventId,
+    ...state.map(({ pdu }) => pdu.eventId),
+  ])
+  const event = await joining.events.importRoom({
+    room,
+    rules,
+    join,
+    origin: resident.name,
+    state: state.map(({ pdu }) => pdu.json),
+    authChain: chain.map(({ pdu }) => pdu.json),
+  })
+  return { receipts, event }
 }

@@ -1,5 +1,6 @@
 import type { DeviceId, EventId, RoomAlias, RoomId, ServerName, UserId } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
+import type { Seen } from '../events/events.ts'
 import type { StoredEvent } from '../events/stored-event.ts'
 
 /** Who asks: made by client-api/authenticate.ts from the token, passed to every slice. */
@@ -53,7 +54,7 @@ export interface Draft {
 export interface Page {
   readonly start: string
   readonly end?: string
-  readonly chunk: readonly StoredEvent[]
+  readonly chunk: readonly Seen[]
   readonly state: readonly StoredEvent[]
 }
 
@@ -88,13 +89,13 @@ export interface Rooms {
   forget(who: Requester, room: RoomId): Promise<void>
 
   /** Reading; a member sees the current state, one who left the state when they left. */
-  event(who: Requester, room: RoomId, event: EventId): Promise<StoredEvent>
+  event(who: Requester, room: RoomId, event: EventId): Promise<Seen>
   state(who: Requester, room: RoomId): Promise<readonly StoredEvent[]>
   stateEvent(who: Requester, room: RoomId, type: string, stateKey: string): Promise<StoredEvent>
   members(who: Requester, room: RoomId, filter: { at?: string; membership?: Membership; notMembership?: Membership }): Promise<readonly StoredEvent[]>
   joinedMembers(who: Requester, room: RoomId): Promise<readonly MembershipRow[]>
   messages(who: Requester, room: RoomId, query: { from?: string; to?: string; dir: 'f' | 'b'; limit: number; filter?: JsonObject }): Promise<Page>
-  context(who: Requester, room: RoomId, event: EventId, limit: number, filter?: JsonObject): Promise<{ event: StoredEvent; before: readonly StoredEvent[]; after: readonly StoredEvent[]; state: readonly StoredEvent[]; start: string; end: string }>
+  context(who: Requester, room: RoomId, event: EventId, limit: number, filter?: JsonObject): Promise<{ event: Seen; before: readonly Seen[]; after: readonly Seen[]; state: readonly StoredEvent[]; start: string; end: string }>
 
   /** Directory. */
   resolveAlias(alias: RoomAlias): Promise<{ room: RoomId; servers: readonly ServerName[] }>
@@ -106,7 +107,7 @@ export interface Rooms {
   publicRooms(query: { limit: number; since?: string; term?: string }): Promise<JsonObject>
 
   /** Client form of events for a viewer, as JSON text: unsigned (age, transaction_id, redacted_because, prev_content, membership) is spliced in. */
-  clientEvent(event: StoredEvent, viewer: { user: UserId; device?: DeviceId } | undefined, format?: 'client' | 'sync' | 'stripped'): string
+  clientEvent(event: StoredEvent | Seen, viewer: { user: UserId; device?: DeviceId } | undefined, format?: 'client' | 'sync' | 'stripped'): string
 }
 
 /** Memberships as sync, receipts, device lists and federation read them: cached, kept true by the tail. */

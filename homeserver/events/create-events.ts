@@ -1,0 +1,196 @@
+/** The events slice, built in order from its parts. */
+import type { SigningKey } from '../../spec/crypto/ed25519.ts'
+import { type StateKey, stateKeyOf } from '../../spec/events/event.ts'
+import {
+  isEventId,
+  isServerName,
+  parseEventId,
+  type RoomId,
+  type ServerName,
+} from '../../spec/ids.ts'
+import type { Database } from '../database/database.ts'
+import type { Clock } from '../platform/clock.ts'
+import type { Logger } from '../platform/log.ts'
+import type { Random } from '../platform/random.ts'
+import type { KeyRing, Remote } from '../ports.ts'
+import { createSnapshots } from '../state/state.ts'
+import type { LogRow, LogWriter, Tail } from '../stream/log.ts'
+import { createAcceptor } from './accept.ts'
+import type { EventPayload, Events } from './events.ts'
+import { createGaps } from './gaps.ts'
+import { createHistory } from './history.ts'
+import { createImporter } from './import.ts'
+import { createLocalEvents } from './local.ts'
+import { createNumbers } from './numbers.ts'
+import { createOutliers } from './outliers.ts'
+import { eventRow, type MembershipRow, readEventRef } from './persist.ts'
+import { applyOutsideLog, findRoom, validRedactions } from './queries.ts'
+import { createReceiver } from './receive.ts'
+import { createResolver, loadChains } from './resolution.ts'
+import {
+  createRoomViews,
+  joinedServers,
+  type StateChange,
+  type StatePayload,
+} from './room-views.ts'
+import { createEventStore } from './store.ts'
+import type { StoredEvent } from './stored-event.ts'
+import { createTimelines } from './timelines.ts'
+import { createTurns } from './turns.ts'
+import { createVerifier } from './verify.ts'
+import { createVisibility } from './visible.ts'
+
+export interface EventsNeeds {
+  readonly serverName: ServerName
+  readonly key: SigningKey
+  readonly db: Database
+  readonly writer: LogWriter
+  readonly tail: Tail
+  readonly keys: KeyRing
+  readonly remote: Remote
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Logger
+  readonly membershipRow: MembershipRow
+}
+
+/** Builds the slice; before the tail starts, since it sets the loaders of its kinds. */
+export function createEvents(given: EventsNeeds): Events {
+  const { db, tail, membershipRow } = given
+  const numbers = createNumbers(given)
+  const store = createEventStore(given)
+  const snapshots = createSnapshots({
+    db,
+    nextId: () => numbers.take(),
+    keyOf: (nr) => store.keyOf(nr),
+  })
+  // The views see rows first: they give events their positions.
+  const views = createRoomViews({ db, tail, store })
+  const timelines = createTimelines({ db, tail, store })
+  const resolver = createResolver({ snapshots })
+  const turns = createTurns({ db, log: given.writer, store })
+  const verifier = createVerifier(given)
+  const acceptor = createAcceptor({ db, store, snapshots, resolver, numbers, turns, membershipRow })
+  const outliers = createOutliers({ db, store, numbers, verifier })
+  const gaps = createGaps({ ...given, store, snapshots, numbers, outliers })
+  const parts = {
+    ...given,
+    store,
+    snapshots,
+    views,
+    resolver,
+    turns,
+    verifier,
+    acceptor,
+    numbers,
+    outliers,
+    gaps,
+  }
+  const local = createLocalEvents({ ...parts, log: given.writer })
+  const receiver = createReceiver(parts)
+  const importer = createImporter({ ...parts, log: given.writer })
+  const history = createHistory(parts)
+  const visibility = createVisibility(parts)
+
+  tail.loader('event', (rows) => loadEvents(db, store, rows))
+  tail.loader('state', async (rows) => rows.map(readStatePayload))
+
+  async function currentState(room: RoomId): Promise<ReadonlyMap<StateKey, StoredEvent>> {
+    const view = await views.get(room)
+    return keyed(await store.byNumber([...(view?.entries.values() ?? [])]))
+  }
+
+  return {
+    get: (ids) => store.get(ids),
+    byNumber: (nrs) => store.byNumber(nrs),
+    rulesOf: async (room) => (await views.get(room))?.rules,
+    async stateEntry(root, type, key) {
+      const nr = await snapshots.lookup(root, stateKeyOf(type, key))
+      return nr === undefined ? undefined : (await store.byNumber([nr])).get(nr)
+    },
+    stateAt: async (root) => keyed(await store.byNumber(await snapshots.entries(root))),
+    async stateDelta(from, to) {
+      const { added } = await snapshots.difference(from, to)
+      return [...(await store.byNumber(added)).values()]
+    },
+    currentState,
+    async currentEntry(room, type, key) {
+      const nr = (await views.get(room))?.entries.get(stateKeyOf(type, key))
+      return nr === undefined
+        ? undefined
+        : (store.peekNumber(nr) ?? (await store.byNumber([nr])).get(nr))
+    },
+    timeline: (room, range) => timelines.read(room, range),
+    async extremities(room) {
+      const row = await findRoom(db, room)
+      return { ids: (row?.extremities ?? []).filter(isEventId), depth: row?.depth ?? 0 }
+    },
+    async authChain(ids) {
+      const start = await store.get(ids)
+      const events = new Map(start)
+      await loadChains(events, [], (wanted) => store.get(wanted))
+      const named = new Set([...events.values()].flatMap(({ pdu }) => pdu.authEvents))
+      return [...events.values()].filter(
+        ({ pdu }) => !start.has(pdu.eventId) || named.has(pdu.eventId),
+      )
+    },
+    async serversIn(room) {
+      const view = await views.get(room)
+      return view === undefined ? new Set() : await joinedServers(store, view)
+    },
+    async outlier(pdu, rules) {
+      // The version has to be known before anybody reads the event.
+      const version = [{ room_id: pdu.roomId, version: rules.version }]
+      await applyOutsideLog(db, 'room_versions', JSON.stringify(version))
+      const known = (await store.get([pdu.eventId])).get(pdu.eventId)
+      const event = known ?? (await outliers.make(pdu))
+      return { event, tables: { events: [eventRow(event)] } }
+    },
+    ...local,
+    ...receiver,
+    ...importer,
+    ...history,
+    ...visibility,
+  }
+}
+
+function keyed(events: ReadonlyMap<number, StoredEvent>): Map<StateKey, StoredEvent> {
+  const state = new Map<StateKey, StoredEvent>()
+  for (const event of events.values()) {
+    if (event.pdu.stateKey !== undefined)
+      state.set(stateKeyOf(event.pdu.type, event.pdu.stateKey), event)
+  }
+  return state
+}
+
+/** Payloads of event rows that another process wrote. */
+async function loadEvents(
+  db: Database,
+  store: ReturnType<typeof createEventStore>,
+  rows: readonly LogRow[],
+): Promise<readonly EventPayload[]> {
+  const refs = rows.map(({ ref }) => readEventRef(ref))
+  const events = await store.byNumber(refs.map(({ nr }) => nr))
+  const redactions: string[] = []
+  for (const { pdu } of events.values())
+    if (pdu.type === 'm.room.redaction') redactions.push(pdu.eventId)
+  const targets =
+    redactions.length === 0 ? new Map<string, string>() : await validRedactions(db, redactions)
+  return refs.map(({ nr, changesState, onBehalfOf }) => {
+    const event = events.get(nr)
+    if (event === undefined) throw new Error(`the event ${nr} of a log row is not stored`)
+    const redacts = targets.get(event.pdu.eventId)
+    return {
+      event,
+      changesState,
+      ...(isServerName(onBehalfOf) && { onBehalfOf }),
+      ...(redacts !== undefined && { redacts: parseEventId(redacts) }),
+    }
+  })
+}
+
+function readStatePayload({ ref }: LogRow): StatePayload {
+  if (ref === '*') return { changes: [], isAll: true }
+  const changes: [StateKey, number | null][] = JSON.parse(ref)
+  return { changes: changes.map(([key, nr]): StateChange => [key, nr ?? undefined]) }
+}

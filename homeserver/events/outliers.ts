@@ -1,0 +1,135 @@
+/** Events stored for what they authorise and not for a place in history: auth events, state fetched from others. */
+import type { Pdu, StateKey } from '../../spec/events/event.ts'
+import { stateKeyOf } from '../../spec/events/event.ts'
+import { createIdOfRoom, type EventId, type RoomId } from '../../spec/ids.ts'
+import type { JsonObject } from '../../spec/json.ts'
+import { checkAuthEvents } from '../../spec/room/authorize.ts'
+import type { RoomVersionRules } from '../../spec/room/version.ts'
+import type { Database } from '../database/database.ts'
+import type { Numbers } from './numbers.ts'
+import { eventRow } from './persist.ts'
+import { applyOutsideLog } from './queries.ts'
+import { judge } from './receive.ts'
+import type { EventStore } from './store.ts'
+import type { StoredEvent } from './stored-event.ts'
+import type { Verifier } from './verify.ts'
+
+export interface Outliers {
+  /** Verifies events of a room and leaves out what fails. */
+  verify(room: RoomId, rules: RoomVersionRules, events: readonly JsonObject[]): Promise<Pdu[]>
+  /**
+   * Stores verified events, each judged by its own auth events; one that fails, or whose auth events are not here, is
+   * stored as rejected. Answers all of them, those that were here before included.
+   */
+  store(rules: RoomVersionRules, pdus: readonly Pdu[]): Promise<Map<EventId, StoredEvent>>
+  /** As `store` for a single event whose auth events are not known, with rows for the caller's own write. */
+  make(pdu: Pdu): Promise<StoredEvent>
+}
+
+/** Events of one insert, bytes of one insert. */
+const chunkEvents = 500
+
+interface Needs {
+  readonly db: Database
+  readonly store: EventStore
+  readonly numbers: Numbers
+  readonly verifier: Verifier
+}
+
+export function createOutliers({ db, store, numbers, verifier }: Needs): Outliers {
+  async function make(pdu: Pdu, rejected?: string): Promise<StoredEvent> {
+    await numbers.ready(1)
+    return {
+      nr: numbers.take(),
+      pdu,
+      text: pdu.text ?? JSON.stringify(pdu.json),
+      softFailed: false,
+      ...(rejected !== undefined && { rejected }),
+    }
+  }
+
+  return {
+    make,
+    async verify(room, rules, events) {
+      const good: Pdu[] = []
+      for (const json of events) {
+        const verified = await verifier.verify(json, room, rules)
+        if (verified.kind === 'good') good.push(verified.pdu)
+      }
+      return good
+    },
+    async store(rules, pdus) {
+      const ordered = inAuthOrder(pdus)
+      const wanted = new Set(ordered.flatMap(({ eventId, authEvents }) => [eventId, ...authEvents]))
+      const [first] = ordered
+      const create = first && rules.createHashRoomId ? createIdOfRoom(first.roomId) : undefined
+      if (create !== undefined) wanted.add(create)
+      const events = new Map(await store.get([...wanted]))
+      const fresh: StoredEvent[] = []
+      for (const pdu of ordered) {
+        if (events.has(pdu.eventId)) continue
+        const event = await make(pdu, refusal(pdu, rules, events, create && events.get(create)))
+        events.set(pdu.eventId, event)
+        fresh.push(event)
+      }
+      for (let at = 0; at < fresh.length; at += chunkEvents) {
+        const rows = fresh.slice(at, at + chunkEvents).map((event) => eventRow(event))
+        await applyOutsideLog(db, 'events', JSON.stringify(rows))
+      }
+      // Another process may have stored one of them meanwhile, under a number of its own.
+      const stored = await store.get(ordered.map(({ eventId }) => eventId))
+      return new Map(stored)
+    },
+  }
+}
+
+/** Why an event is refused by its own auth events; undefined when they allow it. */
+function refusal(
+  pdu: Pdu,
+  rules: RoomVersionRules,
+  events: ReadonlyMap<EventId, StoredEvent>,
+  create: StoredEvent | undefined,
+): string | undefined {
+  const own: Pdu[] = []
+  for (const id of pdu.authEvents) {
+    const event = events.get(id)
+    if (event === undefined) return `the auth event ${id} is missing`
+    own.push(event.pdu)
+  }
+  const listed = checkAuthEvents(pdu, rules, own, (id) => events.get(id)?.rejected !== undefined)
+  if (listed.kind === 'reject') return listed.reason
+  const state = new Map<StateKey, Pdu>(
+    own.map((event) => [stateKeyOf(event.type, event.stateKey ?? ''), event]),
+  )
+  const verdict = judge(pdu, rules, state, create)
+  return verdict.kind === 'reject' ? verdict.reason : undefined
+}
+
+/** Auth events before what they authorise; a cycle, which no honest server makes, ends where it was entered. */
+function inAuthOrder(pdus: readonly Pdu[]): Pdu[] {
+  const byId = new Map(pdus.map((pdu) => [pdu.eventId, pdu]))
+  const ordered: Pdu[] = []
+  const begun = new Set<EventId>()
+  for (const start of byId.values()) {
+    const open: { pdu: Pdu; next: number }[] = begun.has(start.eventId)
+      ? []
+      : [{ pdu: start, next: 0 }]
+    begun.add(start.eventId)
+    for (let top = open.at(-1); top !== undefined; top = open.at(-1)) {
+      const id = top.pdu.authEvents[top.next++]
+      if (id === undefined) {
+        ordered.push(top.pdu)
+        open.pop()
+        continue
+      }
+      const auth = byId.get(id)
+      if (auth === undefined || begun.has(id)) continue
+      begun.add(id)
+      open.push({ pdu: auth, next: 0 })
+    }
+  }
+  // v12: nothing names the create event, which authorises everything.
+  return ordered.sort(
+    (a, b) => Number(b.type === 'm.room.create') - Number(a.type === 'm.room.create'),
+  )
+}

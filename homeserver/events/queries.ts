@@ -1,0 +1,177 @@
+import type { Db } from '../database/database.ts'
+
+/** Takes a block of event numbers; the first of it. */
+export async function nextBlock(db: Db): Promise<number> {
+  const [row] = await db<{ nr: number }>`select nextval('event_numbers')::bigint as nr`
+  return row?.nr ?? 0
+}
+
+/** An event with what a reader has to know of it. */
+export interface EventRow {
+  readonly nr: number
+  readonly event_id: string
+  readonly position: number | null
+  readonly state_before: number | null
+  readonly state_after: number | null
+  readonly rejected: string | null
+  readonly soft_failed: boolean
+  readonly txn_device: string | null
+  readonly txn_id: string | null
+  readonly json: string
+  readonly version: string
+  readonly replaced_id: string | null
+  readonly replaced_json: string | null
+  readonly redacted_by: string | null
+}
+
+const selectEvents = `
+  select e.nr, e.event_id, e.position, e.state_before, e.state_after, e.rejected, e.soft_failed,
+         e.txn_device, e.txn_id, e.json, r.version, p.event_id as replaced_id, p.json as replaced_json,
+         (select d.event_id from redactions d where d.redacts = e.event_id and d.valid limit 1) as redacted_by
+  from events e
+  join rooms r on r.room_id = e.room_id
+  left join events p on p.nr = e.replaces`
+
+export async function eventsById(db: Db, ids: readonly string[]): Promise<EventRow[]> {
+  return await db.query(`${selectEvents} where e.event_id = any($1::text[])`, [ids])
+}
+
+export async function eventsByNumber(db: Db, nrs: readonly number[]): Promise<EventRow[]> {
+  return await db.query(`${selectEvents} where e.nr = any($1::bigint[])`, [nrs])
+}
+
+/** The newest live events of a range, newest first. */
+export async function liveEvents(
+  db: Db,
+  room: string,
+  range: { after: number; upTo: number; limit: number },
+): Promise<EventRow[]> {
+  return await db.query(
+    `${selectEvents} where e.room_id = $1 and e.position > $2 and e.position <= $3
+     order by e.position desc limit $4`,
+    [room, Math.max(0, range.after), range.upTo, range.limit],
+  )
+}
+
+/** Accepted events in history order; bounds are exclusive and optional. */
+export async function historyEvents(
+  db: Db,
+  room: string,
+  range: {
+    dir: 'f' | 'b'
+    limit: number
+    low: readonly [number, number] | undefined
+    high: readonly [number, number] | undefined
+  },
+): Promise<EventRow[]> {
+  const order = range.dir === 'b' ? 'desc' : 'asc'
+  return await db.query(
+    `${selectEvents} where e.room_id = $1 and e.position is not null
+       and (e.depth, e.position) > ($2::bigint, $3::bigint) and (e.depth, e.position) < ($4::bigint, $5::bigint)
+     order by e.depth ${order}, e.position ${order} limit $6`,
+    [
+      room,
+      ...(range.low ?? [-1, Number.MIN_SAFE_INTEGER]),
+      ...(range.high ?? [Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER]),
+      range.limit,
+    ],
+  )
+}
+
+/** The last event, in history order, of those with a position up to one. */
+export async function lastPointUpTo(
+  db: Db,
+  room: string,
+  position: number,
+): Promise<{ depth: number; position: number } | undefined> {
+  const [row] = await db<{ depth: number; position: number }>`
+    select depth, position from events
+    where room_id = ${room} and position is not null and position <= ${position} and position > 0
+    order by position desc limit 1`
+  return row
+}
+
+export interface RoomRow {
+  readonly version: string
+  readonly extremities: string[]
+  readonly depth: number
+  readonly state_root: number
+}
+
+export async function findRoom(db: Db, room: string): Promise<RoomRow | undefined> {
+  const [row] = await db<RoomRow>`
+    select version, extremities, depth, state_root from rooms where room_id = ${room}`
+  return row
+}
+
+/** Edges to events of these that are not stored, with their successors. */
+export async function waitingFor(db: Db, ids: readonly string[]): Promise<Set<string>> {
+  const rows = await db.query<{ prev_event_id: string }>(
+    'select distinct prev_event_id from missing_edges where prev_event_id = any($1::text[])',
+    [ids],
+  )
+  return new Set(rows.map((row) => row.prev_event_id))
+}
+
+/** Events whose history is missing, the deepest first. */
+export async function historyGaps(
+  db: Db,
+  room: string,
+  belowDepth: number,
+  limit: number,
+): Promise<{ event_id: string; depth: number }[]> {
+  return await db<{ event_id: string; depth: number }>`
+    select distinct m.event_id, e.depth from missing_edges m join events e on e.event_id = m.event_id
+    where m.room_id = ${room} and e.depth <= ${belowDepth} and e.position is not null
+    order by e.depth desc limit ${limit}`
+}
+
+/** Redactions that came before their targets. */
+export async function pendingRedactions(
+  db: Db,
+  targets: readonly string[],
+): Promise<{ redacts: string; event_id: string }[]> {
+  return await db.query(
+    'select redacts, event_id from redactions where redacts = any($1::text[]) and valid is null',
+    [targets],
+  )
+}
+
+/** Calls an apply function outside the log, for bulk that nobody can see yet. */
+export async function applyOutsideLog(
+  db: Db,
+  table: 'events' | 'state_nodes' | 'room_versions',
+  rows: string,
+): Promise<void> {
+  await db.query(`select log_apply_${table}($1::text::jsonb, 0)`, [rows])
+}
+
+/** The targets of these edges are here now. */
+export async function closeEdges(db: Db, ids: readonly string[]): Promise<void> {
+  await db.query('delete from missing_edges where prev_event_id = any($1::text[])', [ids])
+}
+
+/** Edges into what is not here. */
+export async function openEdges(
+  db: Db,
+  room: string,
+  edges: readonly { prev: string; event: string }[],
+): Promise<void> {
+  await db.query(
+    `insert into missing_edges (prev_event_id, event_id, room_id)
+     select prev, event, $3 from unnest($1::text[], $2::text[]) as e(prev, event) on conflict do nothing`,
+    [edges.map(({ prev }) => prev), edges.map(({ event }) => event), room],
+  )
+}
+
+/** Which of these redactions are valid, with their targets. */
+export async function validRedactions(
+  db: Db,
+  ids: readonly string[],
+): Promise<Map<string, string>> {
+  const rows = await db.query<{ event_id: string; redacts: string }>(
+    'select event_id, redacts from redactions where event_id = any($1::text[]) and valid',
+    [ids],
+  )
+  return new Map(rows.map((row) => [row.event_id, row.redacts]))
+}

@@ -1,0 +1,116 @@
+/**
+ * Stored events by id and by number: two bounded caches over one table. Rows are immutable but for what is learnt
+ * later (a redaction, a position), which arrives through `put`.
+ */
+import type { Pdu, StateKey } from '../../spec/events/event.ts'
+import { stateKeyOf } from '../../spec/events/event.ts'
+import { type DeviceId, type EventId, parseDeviceId, parseEventId } from '../../spec/ids.ts'
+import { readStoredPdu } from '../../spec/room/event-format.ts'
+import { type RoomVersionRules, rulesOf } from '../../spec/room/version.ts'
+import type { Database } from '../database/database.ts'
+import { createCache } from '../platform/cache.ts'
+import { type EventRow, eventsById, eventsByNumber } from './queries.ts'
+import type { StoredEvent } from './stored-event.ts'
+
+const cacheBytesMax = 48 * 1024 * 1024
+/** Parsed form and text of an event weigh about so many times its text. */
+const weightFactor = 3
+
+export interface EventStore {
+  get(ids: readonly EventId[]): Promise<ReadonlyMap<EventId, StoredEvent>>
+  byNumber(nrs: readonly number[]): Promise<ReadonlyMap<number, StoredEvent>>
+  /** From memory only. */
+  peek(id: EventId): StoredEvent | undefined
+  peekNumber(nr: number): StoredEvent | undefined
+  put(event: StoredEvent): void
+  /** Which state key an event stands at. @throws Error when it is no stored state event */
+  keyOf(nr: number): Promise<StateKey>
+  /** Reads rows of a query of this slice. */
+  read(rows: readonly EventRow[]): StoredEvent[]
+}
+
+export function createEventStore({ db }: { readonly db: Database }): EventStore {
+  const bound = {
+    bytesMax: cacheBytesMax,
+    sizeOf: (event: StoredEvent) => event.text.length * weightFactor,
+  }
+  const byId = createCache<EventId, StoredEvent>({
+    bound,
+    load: async (ids) => {
+      const found = read(await eventsById(db, ids))
+      return new Map(found.map((event) => [event.pdu.eventId, event]))
+    },
+  })
+  const numbered = createCache<number, StoredEvent>({
+    bound,
+    load: async (nrs) => {
+      const found = read(await eventsByNumber(db, nrs))
+      return new Map(found.map((event) => [event.nr, event]))
+    },
+  })
+
+  function put(event: StoredEvent): void {
+    byId.set(event.pdu.eventId, event)
+    numbered.set(event.nr, event)
+  }
+
+  function read(rows: readonly EventRow[]): StoredEvent[] {
+    return rows.map((row) => {
+      // One object per event: what is cached is as new as the row, or newer.
+      const known = numbered.peek(row.nr)
+      return known !== undefined && known.position === (row.position ?? undefined)
+        ? known
+        : readRow(row)
+    })
+  }
+
+  return {
+    get: (ids) => byId.getMany(ids),
+    byNumber: (nrs) => numbered.getMany(nrs),
+    peek: (id) => byId.peek(id),
+    peekNumber: (nr) => numbered.peek(nr),
+    put,
+    async keyOf(nr) {
+      const event = await numbered.get(nr)
+      if (event?.pdu.stateKey === undefined) throw new Error(`event ${nr} is no state event`)
+      return stateKeyOf(event.pdu.type, event.pdu.stateKey)
+    },
+    read,
+  }
+}
+
+function readRow(row: EventRow): StoredEvent {
+  const rules = requireRules(row.version)
+  const pdu: Pdu = readStoredPdu(row.json, parseEventId(row.event_id), rules)
+  return {
+    nr: row.nr,
+    pdu,
+    text: row.json,
+    softFailed: row.soft_failed,
+    ...(row.position !== null && { position: row.position }),
+    ...(row.state_before !== null && { stateBefore: row.state_before }),
+    ...(row.state_after !== null && { stateAfter: row.state_after }),
+    ...(row.rejected !== null && { rejected: row.rejected }),
+    ...(row.redacted_by !== null && { redactedBy: parseEventId(row.redacted_by) }),
+    ...txnOf(row),
+    ...replacedOf(row, rules),
+  }
+}
+
+function requireRules(version: string): RoomVersionRules {
+  const rules = rulesOf(version)
+  if (rules === undefined) throw new Error(`a stored room has the unknown version ${version}`)
+  return rules
+}
+
+function txnOf(row: EventRow): { txn?: { device: DeviceId; id: string } } {
+  if (row.txn_device === null || row.txn_id === null) return {}
+  return { txn: { device: parseDeviceId(row.txn_device), id: row.txn_id } }
+}
+
+function replacedOf(row: EventRow, rules: RoomVersionRules): Pick<StoredEvent, 'replaces'> {
+  if (row.replaced_json === null || row.replaced_id === null) return {}
+  const eventId = parseEventId(row.replaced_id)
+  const { sender, content } = readStoredPdu(row.replaced_json, eventId, rules)
+  return { replaces: { eventId, sender, content } }
+}

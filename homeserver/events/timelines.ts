@@ -1,0 +1,122 @@
+/**
+ * The newest live events of each room, in memory: what syncs and federation read all the time. Older ranges come
+ * from the table.
+ */
+import { LRUCache } from 'lru-cache'
+import type { EventId, RoomId } from '../../spec/ids.ts'
+import type { Database } from '../database/database.ts'
+import type { Tail } from '../stream/log.ts'
+import { liveEvents } from './queries.ts'
+import { isEventPayload } from './room-views.ts'
+import type { EventStore } from './store.ts'
+import type { StoredEvent } from './stored-event.ts'
+
+/** Events kept of one room, and rooms kept. */
+const perRoomMax = 200
+const roomsMax = 5_000
+
+interface Window {
+  /** Every live event after this position is in `events`. */
+  after: number
+  /** Oldest first. */
+  events: StoredEvent[]
+}
+
+export interface TimelineRange {
+  readonly after: number
+  readonly upTo: number
+  readonly limit: number
+}
+
+export interface Timeline {
+  readonly events: readonly StoredEvent[]
+  readonly limited: boolean
+}
+
+export interface Timelines {
+  read(room: RoomId, range: TimelineRange): Promise<Timeline>
+}
+
+export function createTimelines(needs: {
+  readonly db: Database
+  readonly tail: Pick<Tail, 'subscribe' | 'position'>
+  readonly store: EventStore
+}): Timelines {
+  const { db, tail, store } = needs
+  const windows = new LRUCache<RoomId, Window>({ max: roomsMax })
+
+  tail.subscribe('timelines', (rows) => {
+    for (const { kind, room, payload } of rows) {
+      if (kind !== 'event' || room === undefined || !isEventPayload(payload)) continue
+      const window = windows.get(room)
+      if (window === undefined) continue
+      window.events.push(payload.event)
+      if (payload.redacts !== undefined) refresh(window, payload.redacts, store)
+      if (window.events.length > perRoomMax * 2) shorten(window)
+    }
+  })
+
+  function fromMemory(window: Window, range: TimelineRange): Timeline | undefined {
+    let end = window.events.length
+    while (end > 0 && (window.events[end - 1]?.position ?? 0) > range.upTo) end--
+    let start = end
+    while (
+      start > 0 &&
+      end - start <= range.limit &&
+      (window.events[start - 1]?.position ?? 0) > range.after
+    )
+      start--
+    const isComplete = range.after >= window.after || end - start > range.limit
+    return isComplete ? cut(window.events.slice(start, end), range.limit) : undefined
+  }
+
+  async function fromTable(room: RoomId, range: TimelineRange): Promise<Timeline> {
+    const rows = await liveEvents(db, room, { ...range, limit: range.limit + 1 })
+    return cut(store.read(rows).reverse(), range.limit)
+  }
+
+  /** Begins a window at the newest events; what the tail brings during the load is put behind them. */
+  async function open(room: RoomId): Promise<Window> {
+    const window: Window = { after: tail.position, events: [] }
+    windows.set(room, window)
+    const begun = window.after
+    const rows = await liveEvents(db, room, { after: 0, upTo: begun, limit: perRoomMax })
+    const older = store.read(rows).reverse()
+    if (windows.peek(room) === window && window.after === begun) {
+      window.events.unshift(...older)
+      window.after = older.length < perRoomMax ? 0 : (older[0]?.position ?? begun) - 1
+    }
+    return window
+  }
+
+  return {
+    async read(room, range) {
+      const known = windows.get(room)
+      const quick = known && fromMemory(known, range)
+      if (quick !== undefined) return quick
+      if (known === undefined) {
+        const opened = fromMemory(await open(room), range)
+        if (opened !== undefined) return opened
+      }
+      return await fromTable(room, range)
+    },
+  }
+}
+
+/** Takes over what the store has learnt about an event. */
+function refresh(window: Window, id: EventId, store: EventStore): void {
+  const at = window.events.findIndex(({ pdu }) => pdu.eventId === id)
+  const fresh = store.peek(id)
+  if (at >= 0 && fresh !== undefined) window.events[at] = fresh
+}
+
+function shorten(window: Window): void {
+  const dropped = window.events.splice(0, window.events.length - perRoomMax)
+  window.after = dropped.at(-1)?.position ?? window.after
+}
+
+/** The newest `limit` of a range that was read one further. */
+function cut(events: readonly StoredEvent[], limit: number): Timeline {
+  const limited = events.length > limit
+  return { events: limited ? events.slice(events.length - limit) : events, limited }
+}

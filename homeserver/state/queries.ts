@@ -1,0 +1,18 @@
+import type { Db } from '../database/database.ts'
+
+/** Texts of nodes by number. */
+export async function nodesOf(db: Db, ids: readonly number[]): Promise<Map<number, string>> {
+  const rows = await db.query<{ id: number; slots: string }>(
+    'select id, slots from state_nodes where id = any($1::bigint[])',
+    [ids],
+  )
+  return new Map(rows.map(({ id, slots }) => [id, slots]))
+}
+
+/** Events of a room's current state. */
+export async function currentStateOf(
+  db: Db,
+  room: string,
+): Promise<{ type: string; state_key: string; event_nr: number }[]> {
+  return await db`select type, state_key, event_nr from current_state where room_id = ${room}`
+}
