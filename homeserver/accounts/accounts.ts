@@ -62,7 +62,7 @@ export interface Accounts {
   isAdmin(user: UserId): Promise<boolean>
   setAdmin(user: UserId, admin: boolean): Promise<void>
   hasAdmin(): Promise<boolean>
-  /** Local users whose id or display name contains `term`. */
+  /** Local users whose localpart or display name begins with `term`. */
   search(
     term: string,
     limit: number,

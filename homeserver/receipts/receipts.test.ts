@@ -8,13 +8,13 @@ import {
 } from '../../spec/ids.ts'
 import { createAccountData } from '../accounts/account-data.ts'
 import { type TestDatabase, testDatabase } from '../database/test-database.ts'
-import { createTestEvents, type TestEvents } from '../events/test-events.ts'
 import { createPushRules } from '../notifications/push-rules.ts'
 import { FakeClock } from '../platform/fake-clock.ts'
 import { type TestMemberships, testMemberships } from '../rooms/test-memberships.ts'
 import type { LogRow } from '../stream/log.ts'
 import { type TestStream, testStream } from '../stream/test-stream.ts'
 import { createReceipts, type Receipts } from './receipts.ts'
+import { createTestEvents, type TestEvents } from './test-events.ts'
 
 const here = parseServerName('here.test')
 const far = parseServerName('far.test')
