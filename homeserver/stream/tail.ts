@@ -66,6 +66,8 @@ export function createTail({ db, clock, log, self }: Needs): RunningTail {
   let hinted: Position = 0
   let lookAgain = false
   let ownInFlight = false
+  /** The next row is an own one that the writer is about to hand over: reading on is of no use before. */
+  let ownIsNext = false
   let started = false
   let reading: Promise<void> | undefined
   let ticker: Disposable | undefined
@@ -96,7 +98,8 @@ export function createTail({ db, clock, log, self }: Needs): RunningTail {
   }
 
   function wanted(): boolean {
-    return started && !stopping.signal.aborted && (lookAgain || hinted > position || own.length > 0)
+    if (!started || stopping.signal.aborted || ownIsNext) return false
+    return lookAgain || hinted > position || own.length > 0
   }
 
   function follow(): void {
@@ -139,6 +142,8 @@ export function createTail({ db, clock, log, self }: Needs): RunningTail {
     if (complete && hinted === hintedBefore && hinted > position) hinted = position
     if (!whole) lookAgain = true
     deliverOwn()
+    const next = page[rows.length]
+    ownIsNext = next !== undefined && next.position > position && ownInFlight
   }
 
   /** The page with payloads; ends in front of an own row that the writer is about to hand over. */
@@ -205,6 +210,7 @@ export function createTail({ db, clock, log, self }: Needs): RunningTail {
     },
     settled() {
       ownInFlight = false
+      ownIsNext = false
       follow()
     },
     deliver(batch, passed) {
