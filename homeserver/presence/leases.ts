@@ -19,11 +19,22 @@ export interface Person {
   publishedAt: number
 }
 
-/** A user is as present as the most present device; leases that have run out are dropped. */
-export function currentOf(person: Person, now: number): PresenceKind {
+const processPrefix = 'process '
+
+/** The holder under which the devices of another process are kept. */
+export function processHolder(id: string): string {
+  return `${processPrefix}${id}`
+}
+
+/**
+ * A user is as present as the most present device; leases that have run out are dropped. `ownOnly` leaves out what
+ * other processes said: they are told what this one knows by itself.
+ */
+export function currentOf(person: Person, now: number, ownOnly = false): PresenceKind {
   let best: PresenceKind = 'offline'
   for (const [holder, { kind, until }] of person.leases) {
     if (until <= now) person.leases.delete(holder)
+    else if (ownOnly && holder.startsWith(processPrefix)) continue
     else if (presenceKinds.indexOf(kind) < presenceKinds.indexOf(best)) best = kind
   }
   return best

@@ -12,7 +12,13 @@ import { requireStorable } from '../database/stored-text.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Bus } from '../platform/redis.ts'
 import type { Memberships, Requester } from '../rooms/rooms.ts'
-import { currentOf, type Person, type PresenceKind, presenceKinds } from './leases.ts'
+import {
+  currentOf,
+  type Person,
+  type PresenceKind,
+  presenceKinds,
+  processHolder,
+} from './leases.ts'
 import * as queries from './queries.ts'
 
 export interface PresenceState {
@@ -26,8 +32,6 @@ export interface PresenceState {
 
 export interface PresenceChange extends PresenceState {
   readonly user: UserId
-  /** A local user's change that came in through this process: this process tells other servers. */
-  readonly here: boolean
 }
 
 export interface Presence extends AsyncDisposable {
@@ -111,7 +115,7 @@ export function createPresence(needs: PresenceNeeds): Presence {
   }
 
   /** Tells of the person if what others see has changed. */
-  function settle(user: UserId, person: Person, here: boolean): boolean {
+  function settle(user: UserId, person: Person): boolean {
     const state = stateOf(person)
     if (state.presence === 'offline') alive.delete(user)
     else alive.add(user)
@@ -120,7 +124,7 @@ export function createPresence(needs: PresenceNeeds): Presence {
     person.shown = visible
     stamp = Math.max(stamp + 1, clock.now())
     changedAt.set(user, stamp)
-    for (const listener of listeners) listener({ user, ...state, here })
+    for (const listener of listeners) listener({ user, ...state })
     return true
   }
 
@@ -133,7 +137,8 @@ export function createPresence(needs: PresenceNeeds): Presence {
   function publish(user: UserId, person: Person, force: boolean): void {
     if (!force && clock.now() - person.publishedAt < publishEveryMs) return
     person.publishedAt = clock.now()
-    const { presence, statusMsg, lastActiveTs } = stateOf(person)
+    const presence = currentOf(person, clock.now(), true)
+    const { statusMsg, lastActiveTs } = person
     bus.publish(
       topic,
       JSON.stringify({ user, from: needs.self, presence, statusMsg, lastActiveTs }),
@@ -149,11 +154,12 @@ export function createPresence(needs: PresenceNeeds): Presence {
     const person = people.get(user) ?? keep(user, personOf(undefined))
     if (typeof statusMsg === 'string') person.statusMsg = statusMsg
     else delete person.statusMsg
-    if (kind === 'offline') person.leases.delete(`process ${String(from)}`)
-    else person.leases.set(`process ${String(from)}`, { kind, until: clock.now() + processLeaseMs })
+    if (kind === 'offline') person.leases.delete(processHolder(String(from)))
+    else
+      person.leases.set(processHolder(String(from)), { kind, until: clock.now() + processLeaseMs })
     if (typeof lastActiveTs === 'number')
       person.lastActiveTs = Math.max(person.lastActiveTs, lastActiveTs)
-    settle(user, person, false)
+    settle(user, person)
   }
 
   async function flush(): Promise<void> {
@@ -178,7 +184,7 @@ export function createPresence(needs: PresenceNeeds): Presence {
     for (const user of alive) {
       const person = people.peek(user)
       if (person === undefined) alive.delete(user)
-      else if (settle(user, person, true)) publish(user, person, true)
+      else if (settle(user, person)) publish(user, person, true)
     }
   }
 
@@ -195,7 +201,7 @@ export function createPresence(needs: PresenceNeeds): Presence {
     }
     lease(person, who.device ?? '', setPresence, syncLeaseMs)
     unwritten.add(who.user)
-    publish(who.user, person, settle(who.user, person, true))
+    publish(who.user, person, settle(who.user, person))
   }
 
   const subscriptions = [
@@ -219,7 +225,7 @@ export function createPresence(needs: PresenceNeeds): Presence {
       person.lastActiveTs = clock.now()
       lease(person, who.device ?? '', presence, syncLeaseMs)
       unwritten.add(who.user)
-      settle(who.user, person, true)
+      settle(who.user, person)
       publish(who.user, person, true)
     },
     get,
@@ -252,7 +258,7 @@ export function createPresence(needs: PresenceNeeds): Presence {
         else delete person.statusMsg
         lease(person, origin, said.presence, remoteLeaseMs)
         person.lastActiveTs = clock.now() - (said.last_active_ago ?? 0)
-        settle(said.user_id, person, false)
+        settle(said.user_id, person)
         publish(said.user_id, person, true)
       }
     },

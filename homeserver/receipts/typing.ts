@@ -21,8 +21,6 @@ export interface TypingChange {
   readonly room: RoomId
   readonly user: UserId
   readonly typing: boolean
-  /** It came in through this process from a client: this process tells other servers. */
-  readonly here: boolean
 }
 
 export interface Typing extends Disposable {
@@ -33,7 +31,7 @@ export interface Typing extends Disposable {
   readonly stamp: number
   /** The stamp of the room's last change; 0 when there was none. */
   changedAt(room: RoomId): number
-  /** Also called again for somebody who keeps typing, often enough for other servers. */
+  /** In every process; called again for somebody who keeps typing, often enough for other servers. */
   onTyping(listener: (change: TypingChange) => void): Disposable
   onRemoteTyping(
     origin: ServerName,
@@ -58,11 +56,10 @@ const typistsPerRoomMax = 1000
 const roomsMax = 50_000
 const topic = 'typing'
 
-/** Until when somebody types, and when other servers were told, if that is ours to do. */
+/** Until when somebody types, and when the listeners were told. */
 interface Typist {
   readonly until: number
   readonly toldAt: number
-  readonly here: boolean
 }
 
 export function createTyping(needs: TypingNeeds): Typing {
@@ -88,30 +85,28 @@ export function createTyping(needs: TypingNeeds): Typing {
     tell(change)
   }
 
-  function start(room: RoomId, user: UserId, until: number, here: boolean): void {
+  function start(room: RoomId, user: UserId, until: number): void {
     const typists = rooms.get(room) ?? new Map<UserId, Typist>()
     const before = typists.get(user)
     if (before === undefined && (typists.size >= typistsPerRoomMax || rooms.size >= roomsMax))
       return
     rooms.set(room, typists)
     const fresh = before === undefined || clock.now() - before.toldAt >= refreshMs
-    typists.set(user, { until, toldAt: fresh ? clock.now() : before.toldAt, here })
-    if (before === undefined) changed({ room, user, typing: true, here })
-    else if (fresh && here) tell({ room, user, typing: true, here })
+    typists.set(user, { until, toldAt: fresh ? clock.now() : before.toldAt })
+    if (before === undefined) changed({ room, user, typing: true })
+    else if (fresh) tell({ room, user, typing: true })
   }
 
-  function stop(room: RoomId, user: UserId, here?: boolean): void {
+  function stop(room: RoomId, user: UserId): void {
     const typists = rooms.get(room)
-    const before = typists?.get(user)
-    if (typists === undefined || before === undefined) return
-    typists.delete(user)
+    if (!typists?.delete(user)) return
     if (typists.size === 0) rooms.delete(room)
-    changed({ room, user, typing: false, here: here ?? before.here })
+    changed({ room, user, typing: false })
   }
 
-  function apply(room: RoomId, user: UserId, typing: boolean, until: number, here: boolean): void {
-    if (typing) start(room, user, until, here)
-    else stop(room, user, here)
+  function apply(room: RoomId, user: UserId, typing: boolean, until: number): void {
+    if (typing) start(room, user, until)
+    else stop(room, user)
   }
 
   function publish(room: RoomId, user: UserId, typing: boolean, timeoutMs: number): void {
@@ -125,7 +120,7 @@ export function createTyping(needs: TypingNeeds): Typing {
       const { room, user, typing, timeoutMs } = said
       if (!isRoomId(room) || !isUserId(user)) return
       const until = clock.now() + (typeof timeoutMs === 'number' ? timeoutMs : timeoutDefaultMs)
-      apply(room, user, typing === true, until, false)
+      apply(room, user, typing === true, until)
     }),
     clock.every(sweepMs, () => {
       for (const [room, typists] of rooms) {
@@ -148,7 +143,7 @@ export function createTyping(needs: TypingNeeds): Typing {
     async setTyping(who, room, typing, timeoutMs = timeoutDefaultMs) {
       if (!(await memberships.isJoined(who.user, room))) throw forbidden('not in the room')
       const ms = Math.min(Math.max(timeoutMs, 0), timeoutMaxMs)
-      apply(room, who.user, typing, clock.now() + ms, true)
+      apply(room, who.user, typing, clock.now() + ms)
       publish(room, who.user, typing, ms)
     },
     typingOf: (room) => [...(rooms.get(room)?.keys() ?? [])],
@@ -162,7 +157,7 @@ export function createTyping(needs: TypingNeeds): Typing {
     },
     async onRemoteTyping(origin, { room_id: room, user_id: user, typing }) {
       if (serverOfUser(user) !== origin || !(await memberships.isJoined(user, room))) return
-      apply(room, user, typing, clock.now() + remoteTimeoutMs, false)
+      apply(room, user, typing, clock.now() + remoteTimeoutMs)
       publish(room, user, typing, remoteTimeoutMs)
     },
     [Symbol.dispose]() {
