@@ -24,7 +24,7 @@ import { createPasswords } from './passwords.ts'
 import * as queries from './queries.ts'
 
 /** An account as others see it. */
-export interface Account {
+interface Account {
   readonly user: UserId
   readonly admin: boolean
   readonly guest: boolean

@@ -17,7 +17,7 @@ import { hashOf } from './accounts.ts'
 import { createLastSeen, type Seen } from './last-seen.ts'
 import * as queries from './queries.ts'
 
-export interface LoginRequest {
+interface LoginRequest {
   readonly user: UserId
   /** An existing device loses the tokens it had; absent: a new one with a made-up id. */
   readonly deviceId?: DeviceId

@@ -20,7 +20,7 @@ import { createListChanges, type ListChanges } from './list-changes.ts'
 import * as queries from './queries.ts'
 
 /** What became of one device. */
-export interface DeviceChange {
+interface DeviceChange {
   readonly device: DeviceId
   /** Absent for a device that is gone. */
   readonly keys?: JsonObject

@@ -25,12 +25,12 @@ export interface BackupVersion {
 }
 
 /** What of a backup is meant: a session, a room, or everything. */
-export interface BackupPart {
+interface BackupPart {
   readonly room?: string
   readonly session?: string
 }
 
-export interface BackupState {
+interface BackupState {
   readonly count: number
   readonly etag: string
 }

@@ -27,7 +27,7 @@ import * as queries from './queries.ts'
 export type ToDevicePayload = Omit<ToDeviceMessage, 'position'>
 
 /** Messages by user and device; the device `*` stands for all of a user's devices. */
-export type ToDeviceMessages = Readonly<Record<string, JsonObject>>
+type ToDeviceMessages = Readonly<Record<string, JsonObject>>
 
 export interface ToDevice {
   /** A repetition of (device, type, txnId) does nothing. Unknown devices are passed over. */

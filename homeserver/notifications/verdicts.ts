@@ -20,7 +20,7 @@ export interface Verdicts {
   of(event: StoredEvent, member: Member): PushVerdict
 }
 
-export interface Member {
+interface Member {
   readonly user: UserId
   /** Log position at which the membership began. */
   readonly since: number

@@ -51,7 +51,7 @@ export interface Presence extends AsyncDisposable {
 }
 
 /** One entry of an m.presence EDU. */
-export interface RemotePresence {
+interface RemotePresence {
   readonly user_id: UserId
   readonly presence: PresenceKind
   readonly last_active_ago?: number | undefined

@@ -21,7 +21,7 @@ import type { LogEntry, LogRow, LogWriter, Tail } from '../stream/log.ts'
 import { writeDone } from '../stream/settled.ts'
 import * as queries from './queries.ts'
 
-export type ReceiptType = 'm.read' | 'm.read.private'
+type ReceiptType = 'm.read' | 'm.read.private'
 
 /** What a log row of kind receipt says; its `ref` is this as JSON. */
 export interface Receipt {
@@ -61,7 +61,7 @@ export interface Receipts {
 }
 
 /** type → user → receipt, as servers tell each other. */
-export type RemoteReceipts = Readonly<
+type RemoteReceipts = Readonly<
   Record<
     string,
     Readonly<
