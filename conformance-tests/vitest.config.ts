@@ -15,7 +15,7 @@ export default defineConfig({
   cacheDir: '../node_modules/.vite',
   test: {
     name: 'conformance',
-    include: all && !url ? [...areas, ...scenarios] : areas,
+    include: ['behaviours.test.ts', ...areas, ...(all && !url ? scenarios : [])],
     globalSetup: ['./harness/global-setup.ts'],
     testTimeout: 30_000,
     hookTimeout: 120_000,
