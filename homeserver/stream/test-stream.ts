@@ -20,7 +20,7 @@ export function testStream(db: Database): TestStream {
   const log = silentLogger
   const tail = createTail({ db, clock, log, self })
   const processes = { self, alone: true }
-  const writer = createLogWriter({ db, tail, processes, clock, log })
+  const writer = createLogWriter({ db, tail, processes, clock, log, random: systemRandom })
   return {
     writer,
     tail,
