@@ -1,10 +1,10 @@
 import type { Database } from '../database/database.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Logger } from '../platform/log.ts'
-import type { LogRow, Position, Tail } from './log.ts'
+import type { LogKind, LogRow, Position, Tail } from './log.ts'
 import { newestPosition, oldestPosition, rowsAfter, type StoredLogRow } from './queries.ts'
-import { createLoaders, parseRow } from './rows.ts'
-import { createWaiters } from './waiters.ts'
+import { createLoaders, type Load, parseRow } from './rows.ts'
+import { createWaiters, type Waiters } from './waiters.ts'
 
 /**
  * Hands every row of the log to the subscribers of this process: never one twice, none left out, in order of position.
@@ -48,6 +48,11 @@ export interface RunningTail extends Tail, AsyncDisposable {
   deliver(batch: OwnBatch, passed: () => void): void
 }
 
+interface Subscriber {
+  readonly name: string
+  readonly onRows: (rows: readonly LogRow[]) => void
+}
+
 interface Needs {
   readonly db: Database
   readonly clock: Clock
@@ -56,174 +61,199 @@ interface Needs {
   readonly self: string
 }
 
-export function createTail({ db, clock, log, self }: Needs): RunningTail {
-  const loaders = createLoaders()
-  const subscribers = new Map<symbol, { name: string; onRows: (rows: readonly LogRow[]) => void }>()
-  const waiters = createWaiters(clock, tailLimits.waitersMax)
-  const own: { batch: OwnBatch; passed: () => void }[] = []
-  const stopping = new AbortController()
-  let position: Position = 0
-  let hinted: Position = 0
-  let lookAgain = false
-  let ownInFlight = false
-  /** The next row is an own one that the writer is about to hand over: reading on is of no use before. */
-  let ownIsNext = false
-  let started = false
-  let reading: Promise<void> | undefined
-  let ticker: Disposable | undefined
+export function createTail(needs: Needs): RunningTail {
+  return new LogTail(needs)
+}
 
-  function advance(rows: readonly LogRow[], upTo: Position): void {
-    position = upTo
-    if (rows.length > 0) {
-      for (const { name, onRows } of subscribers.values()) {
-        try {
-          onRows(rows)
-        } catch (error) {
-          // A subscriber that throws is a defect; it must not keep the others from their rows.
-          log.error({ error, subscriber: name, position: upTo }, 'subscriber of the log threw')
-        }
+class LogTail implements RunningTail {
+  readonly #needs: Needs
+  readonly #loaders = createLoaders()
+  readonly #subscribers = new Map<symbol, Subscriber>()
+  readonly #waiters: Waiters
+  /** Own batches that rows of others have to be read before. */
+  readonly #own: { batch: OwnBatch; passed: () => void }[] = []
+  readonly #stopping = new AbortController()
+  #position: Position = 0
+  #hinted: Position = 0
+  #lookAgain = false
+  #ownInFlight = false
+  /** The next row is an own one that the writer is about to hand over: reading on is of no use before. */
+  #ownIsNext = false
+  #started = false
+  #reading: Promise<void> | undefined
+  #ticker: Disposable | undefined
+
+  constructor(needs: Needs) {
+    this.#needs = needs
+    this.#waiters = createWaiters(needs.clock, tailLimits.waitersMax)
+  }
+
+  get position(): Position {
+    return this.#position
+  }
+
+  subscribe(name: string, onRows: (rows: readonly LogRow[]) => void): Disposable {
+    const key = Symbol(name)
+    this.#subscribers.set(key, { name, onRows })
+    return { [Symbol.dispose]: () => void this.#subscribers.delete(key) }
+  }
+
+  reached(position: Position, timeoutMs: number): Promise<boolean> {
+    if (this.#position >= position) return Promise.resolve(true)
+    return this.#waiters.wait(position, timeoutMs)
+  }
+
+  loader(kind: LogKind, load: Load): void {
+    if (this.#started) throw new Error('loaders are set before the tail starts')
+    this.#loaders.set(kind, load)
+  }
+
+  async read(from: Position, limit: number): Promise<readonly LogRow[]> {
+    const rows = await rowsAfter(this.#needs.db, from, Math.min(limit, tailLimits.pageRows))
+    return this.#loaders.load(rows.map(parseRow))
+  }
+
+  oldest(): Promise<Position> {
+    return oldestPosition(this.#needs.db)
+  }
+
+  async start(): Promise<void> {
+    const { db, clock } = this.#needs
+    this.#position = await newestPosition(db)
+    this.#started = true
+    this.#ticker = clock.every(tailLimits.pollMs, () => this.look())
+    this.#deliverOwn()
+    this.#follow()
+  }
+
+  hint(position: Position): void {
+    if (position > this.#hinted) this.#hinted = position
+    this.#follow()
+  }
+
+  look(): void {
+    this.#lookAgain = true
+    this.#follow()
+  }
+
+  async catchUp(): Promise<void> {
+    const head = await newestPosition(this.#needs.db)
+    while (this.#position < head && !this.#stopping.signal.aborted) {
+      this.look()
+      await this.#waiters.wait(head, tailLimits.pollMs)
+    }
+  }
+
+  sending(): void {
+    this.#ownInFlight = true
+  }
+
+  settled(): void {
+    this.#ownInFlight = false
+    this.#ownIsNext = false
+    this.#follow()
+  }
+
+  deliver(batch: OwnBatch, passed: () => void): void {
+    this.#own.push({ batch, passed })
+    this.#deliverOwn()
+    this.#follow()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopping.abort()
+    this.#ticker?.[Symbol.dispose]()
+    this.#waiters.stop()
+    await this.#reading
+  }
+
+  #advance(rows: readonly LogRow[], upTo: Position): void {
+    this.#position = upTo
+    for (const { name, onRows } of rows.length > 0 ? this.#subscribers.values() : []) {
+      try {
+        onRows(rows)
+      } catch (error) {
+        // A subscriber that throws is a defect; it must not keep the others from their rows.
+        this.#needs.log.error({ error, name, position: upTo }, 'subscriber of the log threw')
       }
     }
-    waiters.passed(upTo)
+    this.#waiters.passed(upTo)
   }
 
   /** Hands over own batches as long as nothing of others is missing before them. */
-  function deliverOwn(): void {
-    for (let next = own[0]; next !== undefined && next.batch.before <= position; next = own[0]) {
-      own.shift()
-      const last = next.batch.rows.at(-1)?.position ?? position
-      if (last > position) advance(after(next.batch.rows, position), last)
+  #deliverOwn(): void {
+    for (;;) {
+      const [next] = this.#own
+      if (next === undefined || next.batch.before > this.#position) return
+      this.#own.shift()
+      const last = next.batch.rows.at(-1)?.position ?? 0
+      if (last > this.#position) this.#advance(after(next.batch.rows, this.#position), last)
       next.passed()
     }
   }
 
-  function wanted(): boolean {
-    if (!started || stopping.signal.aborted || ownIsNext) return false
-    return lookAgain || hinted > position || own.length > 0
-  }
-
-  function follow(): void {
-    if (reading !== undefined || !wanted()) return
-    reading = readOn().finally(() => {
-      reading = undefined
-      follow()
+  #follow(): void {
+    if (this.#reading !== undefined || !this.#wantsToRead()) return
+    this.#reading = this.#readOn().finally(() => {
+      this.#reading = undefined
+      this.#follow()
     })
   }
 
-  async function readOn(): Promise<void> {
-    while (wanted()) {
+  #wantsToRead(): boolean {
+    if (!this.#started || this.#stopping.signal.aborted || this.#ownIsNext) return false
+    return this.#lookAgain || this.#hinted > this.#position || this.#own.length > 0
+  }
+
+  async #readOn(): Promise<void> {
+    const { clock, log } = this.#needs
+    while (this.#wantsToRead()) {
       try {
-        await readPage()
+        await this.#readPage()
       } catch (error) {
-        if (stopping.signal.aborted) return
-        log.warn({ error, position }, 'log could not be read')
-        lookAgain = true
-        await clock.sleep(tailLimits.retryMs, stopping.signal).catch(() => {})
+        if (this.#stopping.signal.aborted) return
+        log.warn({ error, position: this.#position }, 'log could not be read')
+        this.#lookAgain = true
+        await clock.sleep(tailLimits.retryMs, this.#stopping.signal).catch(() => {})
       }
     }
   }
 
-  async function readPage(): Promise<void> {
-    lookAgain = false
-    const from = position
-    const hintedBefore = hinted
-    const final = own[0]?.batch.before ?? 0
-    const page = await rowsAfter(db, from, tailLimits.pageRows)
-    const whole = page.length < tailLimits.pageRows
-    const rows = await withPayloads(page)
-    if (stopping.signal.aborted) return
-    const fresh = after(rows, position)
-    const last = fresh.at(-1)?.position ?? position
-    const complete = whole && rows.length === page.length
+  async #readPage(): Promise<void> {
+    this.#lookAgain = false
+    const hinted = this.#hinted
+    const final = this.#own[0]?.batch.before ?? 0
+    const page = await rowsAfter(this.#needs.db, this.#position, tailLimits.pageRows)
+    const rows = await this.#withPayloads(page)
+    if (this.#stopping.signal.aborted) return
+    const fresh = after(rows, this.#position)
+    const last = fresh.at(-1)?.position ?? this.#position
+    const isWhole = page.length < tailLimits.pageRows
+    const isComplete = isWhole && rows.length === page.length
     // Nothing can appear at or below `final` any more: gaps in front of an own batch are passed with it.
-    const upTo = complete ? Math.max(last, final) : last
-    if (upTo > position) advance(fresh, upTo)
-    // A hint beyond what can be read (a lie, or a position of a lost future) is not followed for ever.
-    if (complete && hinted === hintedBefore && hinted > position) hinted = position
-    if (!whole) lookAgain = true
-    deliverOwn()
+    const upTo = isComplete ? Math.max(last, final) : last
+    if (upTo > this.#position) this.#advance(fresh, upTo)
+    // A hint beyond what can be read (of a lost future, or a lie) is not followed for ever.
+    if (isComplete && this.#hinted === hinted) this.#hinted = Math.min(hinted, this.#position)
+    if (!isWhole) this.#lookAgain = true
+    this.#deliverOwn()
     const next = page[rows.length]
-    ownIsNext = next !== undefined && next.position > position && ownInFlight
+    this.#ownIsNext = next !== undefined && next.position > this.#position && this.#ownInFlight
   }
 
   /** The page with payloads; ends in front of an own row that the writer is about to hand over. */
-  async function withPayloads(page: readonly StoredLogRow[]): Promise<LogRow[]> {
+  async #withPayloads(page: readonly StoredLogRow[]): Promise<LogRow[]> {
     const handed = new Map<Position, LogRow>()
-    for (const { batch } of own) for (const row of batch.rows) handed.set(row.position, row)
-    const early = page.findIndex(
-      (row) => row.process === self && ownInFlight && !handed.has(row.position),
-    )
-    const rows = (early === -1 ? page : page.slice(0, early)).map(parseRow)
-    const loaded = await loaders.load(rows.filter((row) => !handed.has(row.position)))
+    for (const { batch } of this.#own) {
+      for (const row of batch.rows) handed.set(row.position, row)
+    }
+    const isAwaited = ({ process, position }: StoredLogRow) =>
+      process === this.#needs.self && this.#ownInFlight && !handed.has(position)
+    const end = page.findIndex(isAwaited)
+    const rows = (end === -1 ? page : page.slice(0, end)).map(parseRow)
+    const loaded = await this.#loaders.load(rows.filter(({ position }) => !handed.has(position)))
     let next = 0
     return rows.map((row) => handed.get(row.position) ?? loaded[next++] ?? row)
-  }
-
-  return {
-    get position() {
-      return position
-    },
-    subscribe(name, onRows) {
-      const key = Symbol(name)
-      subscribers.set(key, { name, onRows })
-      return { [Symbol.dispose]: () => void subscribers.delete(key) }
-    },
-    reached: (wantedPosition, timeoutMs) =>
-      position >= wantedPosition ? Promise.resolve(true) : waiters.wait(wantedPosition, timeoutMs),
-    loader(kind, loadRows) {
-      if (started) throw new Error('loaders are set before the tail starts')
-      loaders.set(kind, loadRows)
-    },
-    async read(from, limit) {
-      const rows = await rowsAfter(db, from, Math.min(limit, tailLimits.pageRows))
-      return loaders.load(rows.map(parseRow))
-    },
-    oldest: () => oldestPosition(db),
-    async start() {
-      position = await newestPosition(db)
-      started = true
-      ticker = clock.every(tailLimits.pollMs, () => {
-        lookAgain = true
-        follow()
-      })
-      deliverOwn()
-      follow()
-    },
-    hint(at) {
-      if (at > hinted) hinted = at
-      follow()
-    },
-    look() {
-      lookAgain = true
-      follow()
-    },
-    async catchUp() {
-      const head = await newestPosition(db)
-      while (position < head && !stopping.signal.aborted) {
-        lookAgain = true
-        follow()
-        await waiters.wait(head, tailLimits.pollMs)
-      }
-    },
-    sending() {
-      ownInFlight = true
-    },
-    settled() {
-      ownInFlight = false
-      ownIsNext = false
-      follow()
-    },
-    deliver(batch, passed) {
-      own.push({ batch, passed })
-      deliverOwn()
-      follow()
-    },
-    async [Symbol.asyncDispose]() {
-      stopping.abort()
-      ticker?.[Symbol.dispose]()
-      waiters.stop()
-      await reading
-    },
   }
 }
 

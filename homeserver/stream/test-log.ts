@@ -1,6 +1,6 @@
 import type { RoomId } from '../../spec/ids.ts'
 import type { Database } from '../database/database.ts'
-import { systemClock } from '../platform/clock.ts'
+import { type Clock, systemClock } from '../platform/clock.ts'
 import { type Logger, silentLogger } from '../platform/log.ts'
 import { systemRandom } from '../platform/random.ts'
 import type { LogEntry, LogKind, LogWriter } from './log.ts'
@@ -15,9 +15,9 @@ export async function openTestLog(
     self = systemRandom.text(6),
     log = silentLogger,
     loaders = {},
-  }: { self?: string; log?: Logger; loaders?: Partial<Record<LogKind, Load>> } = {},
+    clock = systemClock,
+  }: { self?: string; clock?: Clock; log?: Logger; loaders?: Partial<Record<LogKind, Load>> } = {},
 ): Promise<{ writer: LogWriter; tail: RunningTail; self: string } & AsyncDisposable> {
-  const clock = systemClock
   const tail = createTail({ db, clock, log, self })
   const processes = { self, alone: true }
   const writer = createLogWriter({ db, tail, processes, clock, log, random: systemRandom })

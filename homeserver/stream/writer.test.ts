@@ -3,6 +3,7 @@ import { parseRoomId, type RoomId } from '../../spec/ids.ts'
 import type { Database } from '../database/database.ts'
 import { DatabaseError } from '../database/database-error.ts'
 import { type TestDatabase, testDatabase } from '../database/test-database.ts'
+import { FakeClock } from '../platform/fake-clock.ts'
 import type { LogRow, LogWrite, Verdict } from './log.ts'
 import { openTestLog, testEntry } from './test-log.ts'
 
@@ -100,7 +101,7 @@ it('chains what is queued behind a duplicate of the same room', async () => {
   expect((await write({ once })).kind).toBe('done')
   const first = write({ once })
   // The next one is queued while the first is in flight, and no longer after its verdict.
-  await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
+  await tick()
   const second = write({})
   expect((await first).kind).toBe('duplicate')
   expect((await second).kind).toBe('chained')
@@ -170,6 +171,36 @@ it('takes the lock from a client that is paused inside its commit', async () => 
   expect(rows).toHaveLength(0)
 })
 
+it('refuses what waits behind an unknown outcome, in rooms only after it is known', async () => {
+  const clock = new FakeClock()
+  let broken = false
+  const db = losingAnswers(test.db, () => broken)
+  await using log = await openTestLog(db, { clock })
+  const room = newRoom()
+  const value = await claim(log.writer.write, room)
+  const told: string[] = []
+  const write = (name: string, one: Partial<LogWrite>) =>
+    log.writer
+      .write({ entries: [testEntry(name)], ...one })
+      .then(({ kind }) => told.push(`${name} ${kind}`))
+  const fence = { room, value }
+  broken = true
+  const first = write('first', { fence })
+  await tick()
+  const others = [write('second', { fence }), write('free', {})]
+  while (told.length === 0) {
+    await clock.advance(1_000)
+    await tick()
+  }
+  const late = write('third', { fence })
+  expect(told).toEqual(['free refused'])
+  broken = false
+  const advancing = setInterval(() => void clock.advance(1_000), 5)
+  await Promise.all([first, ...others, late])
+  clearInterval(advancing)
+  expect(told).toEqual(['free refused', 'first done', 'second refused', 'third chained'])
+})
+
 it('finishes what is queued before it stops and rejects what comes after', async () => {
   const log = await openTestLog(test.db)
   const writes = Array.from({ length: 600 }, (_, n) =>
@@ -180,6 +211,11 @@ it('finishes what is queued before it stops and rejects what comes after', async
   expect(verdicts.every(({ kind }) => kind === 'done')).toBe(true)
   await expect(log.writer.write({ entries: [] })).rejects.toThrow('stopped')
 })
+
+/** Until what was written is in flight. */
+function tick(): Promise<void> {
+  return new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
+}
 
 /** Commits, and loses the answer when told to. */
 function losingAnswers(db: Database, loses: () => boolean): Database {
