@@ -2,6 +2,7 @@
  * The last step of every event, inside its room's turn: state after it, new extremities, new current state, and the
  * one write that makes all of it durable.
  */
+import { MatrixError } from '../../spec/errors.ts'
 import { type Pdu, type StateKey, stateKeyOf } from '../../spec/events/event.ts'
 import { type EventId, type ServerName, serverOfUser } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
@@ -42,6 +43,8 @@ export interface Before {
 /** How an event goes in. */
 export interface Terms {
   readonly before: Before
+  /** The same event as an outlier, where it was stored before: it keeps its number. */
+  readonly known?: StoredEvent | undefined
   readonly rejected?: string | undefined
   readonly softFailed?: boolean
   readonly txn?: StoredEvent['txn']
@@ -106,14 +109,20 @@ export function createAcceptor(needs: Needs): Acceptor {
     }
     const prevs = await turnEvents(turn, store, pdu.prevEvents)
     const roots = given === undefined ? [] : [given]
-    for (const prev of prevs.values())
+    for (const prev of prevs.values()) {
       if (prev.stateAfter !== undefined) roots.push(prev.stateAfter)
+    }
+    const isFirst = pdu.type === 'm.room.create'
+    if (given === undefined && !isFirst && roots.length < pdu.prevEvents.length) {
+      // What it was chained on was lost with the room's memory: whoever brought it tries again.
+      throw new MatrixError('M_NOT_FOUND', 'an earlier event is missing')
+    }
     return { ...(await resolveRoots(turn, roots)), isLinear: false }
   }
 
   async function accept(turn: TurnRoom, pdu: Pdu, terms: Terms): Promise<Accepted> {
     await numbers.ready(numbersPerEvent)
-    const known = (await turnEvents(turn, store, [pdu.eventId])).get(pdu.eventId)
+    const { known } = terms
     const nr = known?.nr ?? numbers.take()
     const isIn = terms.rejected === undefined && terms.softFailed !== true
     const key = isIn && pdu.stateKey !== undefined ? stateKeyOf(pdu.type, pdu.stateKey) : undefined

@@ -72,7 +72,14 @@ export function createEvents(given: EventsNeeds): Events {
   const verifier = createVerifier(given)
   const acceptor = createAcceptor({ db, store, snapshots, resolver, numbers, turns, membershipRow })
   const outliers = createOutliers({ db, store, numbers, verifier })
-  const gaps = createGaps({ ...given, store, snapshots, numbers, outliers })
+  const gaps = createGaps({
+    ...given,
+    store,
+    snapshots,
+    numbers,
+    outliers,
+    pending: turns.pending,
+  })
   const parts = {
     ...given,
     store,

@@ -59,34 +59,50 @@ interface Needs {
   readonly numbers: Numbers
   readonly outliers: Outliers
   readonly remote: Remote
+  /** An event that is accepted and not yet committed. */
+  readonly pending: (room: RoomId, id: EventId) => StoredEvent | undefined
 }
 
-export function createGaps({ db, store, snapshots, numbers, outliers, remote }: Needs): Gaps {
+export function createGaps({
+  db,
+  store,
+  snapshots,
+  numbers,
+  outliers,
+  remote,
+  pending,
+}: Needs): Gaps {
   async function absent(
+    room: RoomId,
     ids: readonly EventId[],
-    isThere: (event: StoredEvent) => boolean,
+    isThere: (event: StoredEvent) => boolean = () => true,
   ): Promise<EventId[]> {
-    const known = await store.get(ids)
-    return ids.filter((id) => {
+    const unread = ids.filter((id) => {
+      const event = pending(room, id) ?? store.peek(id)
+      return event === undefined || !isThere(event)
+    })
+    if (unread.length === 0) return []
+    const known = await store.get(unread)
+    return unread.filter((id) => {
       const event = known.get(id)
       return event === undefined || !isThere(event)
     })
   }
 
   const unplaced = (pdu: Pdu) =>
-    absent(pdu.prevEvents, ({ stateAfter }) => stateAfter !== undefined)
+    absent(pdu.roomId, pdu.prevEvents, ({ stateAfter }) => stateAfter !== undefined)
 
   async function fetchAuthEvents(
     origin: ServerName,
     pdu: Pdu,
     rules: RoomVersionRules,
   ): Promise<void> {
-    if ((await absent(pdu.authEvents, () => true)).length === 0) return
+    if ((await absent(pdu.roomId, pdu.authEvents)).length === 0) return
     const chain = await remote.eventAuth(origin, pdu.roomId, pdu.eventId)
     await outliers.store(rules, await outliers.verify(pdu.roomId, rules, chain))
-    const still = await absent(pdu.authEvents, () => true)
+    const still = await absent(pdu.roomId, pdu.authEvents)
     await fetchSingly(origin, pdu.roomId, still, rules)
-    if ((await absent(pdu.authEvents, () => true)).length > 0) {
+    if ((await absent(pdu.roomId, pdu.authEvents)).length > 0) {
       throw new MatrixError('M_NOT_FOUND', 'auth events are missing')
     }
   }
@@ -146,7 +162,7 @@ export function createGaps({ db, store, snapshots, numbers, outliers, remote }: 
   ): Promise<StateRoot> {
     const ids = await remote.stateIds(origin, room, event)
     const all = [...new Set([...ids.auth_chain_ids, ...ids.pdu_ids])]
-    const missing = await absent(all, () => true)
+    const missing = await absent(room, all)
     if (missing.length > singleFetchesMax) {
       const whole = await remote.state(origin, room, event)
       const pdus = await outliers.verify(room, rules, [...whole.auth_chain, ...whole.pdus])

@@ -9,7 +9,7 @@ import type { RoomVersionRules } from '../../spec/room/version.ts'
 import type { Database } from '../database/database.ts'
 import type { Logger } from '../platform/log.ts'
 import type { Remote } from '../ports.ts'
-import type { Snapshots } from '../state/state.ts'
+import type { Changed, Snapshots } from '../state/state.ts'
 import type { Events } from './events.ts'
 import type { Gaps } from './gaps.ts'
 import type { Numbers } from './numbers.ts'
@@ -51,6 +51,8 @@ interface Needs {
 const walkMax = 2_000
 const gapsMax = 5
 const serversMax = 5
+/** Numbers one event may use: its own, its arrival and the nodes of its paths. */
+const numbersPerEvent = 40
 
 export function createHistory(needs: Needs): History {
   const { db, store } = needs
@@ -164,8 +166,7 @@ async function backfillOf(
   const placed = new Map<EventId, StoredEvent>()
   for (const pdu of fresh) {
     await gaps.fetchAuthEvents(server, pdu, rules)
-    const event = await place(needs, server, pdu, rules, placed)
-    if (event !== undefined) placed.set(pdu.eventId, event)
+    placed.set(pdu.eventId, await place(needs, server, pdu, rules, placed))
   }
   const events = [...placed.values()]
   await applyOutsideLog(db, 'events', JSON.stringify(events.map((event) => eventRow(event))))
@@ -180,15 +181,44 @@ async function backfillOf(
   return events.length
 }
 
-/** An older event with the state at it: from its own earlier events where they are here, or as the server says. */
+/** An older event with the state at it. */
 async function place(
   needs: Needs,
   server: ServerName,
   pdu: Pdu,
   rules: RoomVersionRules,
   placed: ReadonlyMap<EventId, StoredEvent>,
-): Promise<StoredEvent | undefined> {
-  const { store, gaps, numbers, snapshots, resolver } = needs
+): Promise<StoredEvent> {
+  const { store, numbers, snapshots, db } = needs
+  const before = await stateBefore(needs, server, pdu, rules, placed)
+  await numbers.ready(numbersPerEvent)
+  const known = (await store.get([pdu.eventId])).get(pdu.eventId)
+  const nr = known?.nr ?? numbers.take()
+  const own = pdu.stateKey === undefined ? [] : [[stateKeyOf(pdu.type, pdu.stateKey), nr] as const]
+  const after = await snapshots.update(before.root, new Map(own))
+  const rows = [...before.rows, ...after.rows]
+  if (rows.length > 0) await applyOutsideLog(db, 'state_nodes', JSON.stringify(rows))
+  return {
+    nr,
+    pdu,
+    text: pdu.text ?? JSON.stringify(pdu.json),
+    // Arrival counts downwards for what is older than what is here.
+    position: -numbers.take(),
+    stateBefore: before.root,
+    stateAfter: after.root,
+    softFailed: false,
+  }
+}
+
+/** From the event's own earlier events where they are here, or as the server says it. */
+async function stateBefore(
+  { store, resolver, gaps }: Needs,
+  server: ServerName,
+  pdu: Pdu,
+  rules: RoomVersionRules,
+  placed: ReadonlyMap<EventId, StoredEvent>,
+): Promise<Changed> {
+  if (pdu.type === 'm.room.create') return { root: 0, rows: [] }
   const find = async (ids: readonly EventId[]) => {
     const found = new Map(await store.get(ids))
     for (const id of ids) {
@@ -199,43 +229,17 @@ async function place(
   }
   const byNumber = async (nrs: readonly number[]) => {
     const found = new Map(await store.byNumber(nrs))
-    for (const event of placed.values()) if (nrs.includes(event.nr)) found.set(event.nr, event)
+    const wanted = new Set(nrs)
+    for (const event of placed.values()) if (wanted.has(event.nr)) found.set(event.nr, event)
     return found
   }
-  const prevs = await find(pdu.prevEvents)
   const roots: StateRoot[] = []
-  for (const { stateAfter } of prevs.values()) if (stateAfter !== undefined) roots.push(stateAfter)
-  const rows = []
-  let before: StateRoot
-  if (pdu.type === 'm.room.create') before = 0
-  else if (roots.length === pdu.prevEvents.length && roots.length > 0) {
-    const resolved = await resolver.resolve(pdu.roomId, rules, roots, find, byNumber)
-    before = resolved.root
-    rows.push(...resolved.rows)
-  } else before = await gaps.fetchState(server, pdu.roomId, pdu.eventId, rules)
-  await numbers.ready(40)
-  const known = (await store.get([pdu.eventId])).get(pdu.eventId)
-  const nr = known?.nr ?? numbers.take()
-  let after = before
-  if (pdu.stateKey !== undefined) {
-    const changed = await snapshots.update(
-      before,
-      new Map([[stateKeyOf(pdu.type, pdu.stateKey), nr]]),
-    )
-    after = changed.root
-    rows.push(...changed.rows)
+  for (const { stateAfter } of (await find(pdu.prevEvents)).values()) {
+    if (stateAfter !== undefined) roots.push(stateAfter)
   }
-  if (rows.length > 0) await applyOutsideLog(needs.db, 'state_nodes', JSON.stringify(rows))
-  // Arrival counts downwards for what is older than what is here.
-  return {
-    nr,
-    pdu,
-    text: pdu.text ?? JSON.stringify(pdu.json),
-    position: -numbers.take(),
-    stateBefore: before,
-    stateAfter: after,
-    softFailed: false,
-  }
+  const isWhole = roots.length > 0 && roots.length === pdu.prevEvents.length
+  if (isWhole) return await resolver.resolve(pdu.roomId, rules, roots, find, byNumber)
+  return { root: await gaps.fetchState(server, pdu.roomId, pdu.eventId, rules), rows: [] }
 }
 
 /** Edges into what is still not here. */

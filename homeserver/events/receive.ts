@@ -82,18 +82,18 @@ export function createReceiver(needs: Needs): Receiver {
     const good = await verified(room, view.rules, pdus, receipts)
     const fresh = await unknown(good, receipts)
     const late = await redactedAlready(fresh)
-    const staged: { pdu: Pdu; given: StateRoot | undefined; staged: Staged }[] = []
+    const staged: { pdu: Pdu; first: Staged }[] = []
     for (const pdu of fresh) {
       try {
         const given = await fetchMissing(origin, pdu, view.rules)
-        staged.push({ pdu, given, staged: await stage(pdu, given, options, late) })
+        staged.push({ pdu, first: await stage(pdu, given, options, late) })
       } catch (error) {
         receipts.set(pdu.eventId, dropped(error))
         log.info({ room, event: pdu.eventId, error }, 'pdu could not be processed')
       }
     }
-    for (const { pdu, given, staged: first } of staged) {
-      receipts.set(pdu.eventId, await settle(pdu, given, first, options, late))
+    for (const { pdu, first } of staged) {
+      receipts.set(pdu.eventId, await settle(origin, pdu, view.rules, first, options, late))
     }
     return receipts
   }
@@ -166,7 +166,7 @@ export function createReceiver(needs: Needs): Receiver {
         await gaps.fetchAuthEvents(origin, event, rules)
         const given = await gaps.stateForGap(origin, event, rules)
         const staged = await stage(event, given, undefined, new Map())
-        await settle(event, given, staged, undefined, new Map())
+        await settle(origin, event, rules, staged, undefined, new Map())
       }
     })
   }
@@ -178,7 +178,8 @@ export function createReceiver(needs: Needs): Receiver {
     late: ReadonlyMap<EventId, Pdu>,
   ): Promise<Staged> {
     return await turns.run(pdu.roomId, async (turn) => {
-      const known = (await turnEvents(turn, store, [pdu.eventId])).get(pdu.eventId)
+      // What was not stored before the turn can only have come through a turn since.
+      const known = turn.pending.get(pdu.eventId) ?? store.peek(pdu.eventId)
       if (known?.stateBefore !== undefined) return { receipt: { kind: 'known' } }
       const before = await acceptor.before(turn, pdu, given)
       const create = await createOf(turn, store)
@@ -186,6 +187,7 @@ export function createReceiver(needs: Needs): Receiver {
       const isRedacted = redaction !== undefined && (await acceptor.mayRedact(turn, redaction, pdu))
       const terms = {
         before,
+        known,
         onBehalfOf: options?.onBehalfOf,
         redactedBy: isRedacted ? redaction.eventId : undefined,
       }
@@ -216,22 +218,32 @@ export function createReceiver(needs: Needs): Receiver {
     return { receipt: { kind: 'rejected', reason }, accepted }
   }
 
-  /** Waits for the commit; an event whose room changed hands meanwhile goes through its turn again. */
+  /**
+   * Waits for the commit. An event whose room changed hands meanwhile goes through its turn again, and what it was
+   * chained on is looked for again.
+   */
   async function settle(
+    origin: ServerName,
     pdu: Pdu,
-    given: StateRoot | undefined,
+    rules: RoomVersionRules,
     first: Staged,
     options: Options,
     late: ReadonlyMap<EventId, Pdu>,
   ): Promise<Receipt> {
     let staged = first
-    for (let tries = 0; tries < triesMax; tries++) {
-      if (staged.accepted === undefined) return staged.receipt
-      const verdict = await staged.accepted.verdict
-      if (verdict.kind === 'done' || verdict.kind === 'duplicate') return staged.receipt
-      if (verdict.kind === 'refused')
-        return { kind: 'dropped', reason: 'the event could not be stored' }
-      staged = await stage(pdu, given, options, late)
+    try {
+      for (let tries = 0; tries < triesMax; tries++) {
+        if (staged.accepted === undefined) return staged.receipt
+        const verdict = await staged.accepted.verdict
+        if (verdict.kind === 'done' || verdict.kind === 'duplicate') return staged.receipt
+        if (verdict.kind === 'refused')
+          return { kind: 'dropped', reason: 'the event could not be stored' }
+        const given = await fetchMissing(origin, pdu, rules)
+        staged = await stage(pdu, given, options, late)
+      }
+    } catch (error) {
+      log.info({ room: pdu.roomId, event: pdu.eventId, error }, 'pdu could not be processed')
+      return dropped(error)
     }
     return { kind: 'dropped', reason: 'the room is busy' }
   }

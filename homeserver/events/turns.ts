@@ -40,6 +40,8 @@ export interface Turns {
   runUnknown<T>(room: RoomId, work: (known: TurnRoom | undefined) => Promise<T>): Promise<T>
   /** Hands a write to the log, with the event that the turn's later work may build on. */
   commit(turn: TurnRoom, write: Omit<LogWrite, 'fence'>, event?: StoredEvent): Promise<Verdict>
+  /** An event on its way in a room: accepted, not yet committed. */
+  pending(room: RoomId, id: EventId): StoredEvent | undefined
   /** Forgets what is in memory of a room. */
   forget(room: RoomId): void
   /** Takes a new room, or one that was read. */
@@ -140,6 +142,7 @@ export function createTurns({ db, log }: Needs): Turns {
       verdict.then(settled, () => settled(undefined))
       return verdict
     },
+    pending: (room, id) => rooms.peek(room)?.pending.get(id),
     forget: (room) => void rooms.delete(room),
     adopt: (turn) => void rooms.set(turn.room, turn),
   }
@@ -162,11 +165,15 @@ export function newTurn(
   fence: number,
   start: Pick<TurnRoom, 'state' | 'root' | 'extremities' | 'depth'>,
 ): TurnRoom {
+  const { state, root, extremities, depth } = start
   return {
     room,
     rules,
     fence,
-    ...start,
+    state,
+    root,
+    extremities,
+    depth,
     pending: new Map(),
     pendingNumbers: new Map(),
     inFlight: new Set(),
