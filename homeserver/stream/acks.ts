@@ -15,7 +15,7 @@ export const ackLimits = {
   /** What the freshness of others is worth, in ms. */
   waitMs: 50,
   /** A process that did not answer in time is not waited for again for this long, in ms. */
-  muteMs: 1_000,
+  muteMs: 200,
 } as const
 
 const Asked = z.object({ position: z.number() })

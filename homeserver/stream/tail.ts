@@ -92,7 +92,7 @@ class LogTail implements RunningTail {
     return this.#position
   }
 
-  subscribe(name: string, onRows: (rows: readonly LogRow[]) => void): Disposable {
+  readonly subscribe: Tail['subscribe'] = (name, onRows) => {
     const key = Symbol(name)
     this.#subscribers.set(key, { name, onRows })
     return { [Symbol.dispose]: () => void this.#subscribers.delete(key) }
