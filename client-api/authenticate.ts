@@ -10,6 +10,8 @@ interface AppserviceAccount {
   readonly id: string
   /** The user that it is when it names none. */
   readonly sender: UserId
+  /** Whether its users are held to the rate limits; its sender never is. */
+  readonly rateLimited: boolean
   /** Is the user in one of its namespaces. */
   covers(user: UserId): boolean
 }

@@ -124,6 +124,7 @@ const listener = createServer({
             ? {
                 id: 'bridge',
                 sender: parseUserId('@bridge:example.org'),
+                rateLimited: true,
                 covers: (user) => user === bridged,
               }
             : undefined,
@@ -155,7 +156,7 @@ function portOf(address: string | AddressInfo | null): number {
 async function ask(
   method: string,
   path: string,
-  options: { body?: string | Uint8Array; headers?: Record<string, string> } = {},
+  options: { body?: string | Uint8Array<ArrayBuffer>; headers?: Record<string, string> } = {},
 ) {
   const answer = await fetch(`${url}${path}`, { method, ...options })
   const text = await answer.text()

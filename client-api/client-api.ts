@@ -1,6 +1,8 @@
+import { setMaxListeners } from 'node:events'
 import type { RequestListener } from 'node:http'
 import { createAuthenticate } from './authenticate.ts'
 import { createDispatch } from './dispatch.ts'
+import { given } from './given.ts'
 import { createInteractive } from './interactive-auth.ts'
 import type { ClientApiNeeds } from './needs.ts'
 import { createPages } from './pages/pages.ts'
@@ -15,6 +17,8 @@ const requestIdPrefixLength = 6
 /** The client-server border, ready to be mounted on a listener. */
 export function createClientApi(needs: ClientApiNeeds): { callback(): RequestListener } {
   const { config, clock, log, random, accounts, sessions } = needs
+  // Every request that waits listens to it.
+  if (needs.stopping !== undefined) setMaxListeners(0, needs.stopping)
   const takeBudget = config.rateLimits ? createRateLimiter({ clock }) : () => {}
   const isTrustedProxy = proxiesOf(config.trustedProxies)
   const interactive = createInteractive({
@@ -34,6 +38,11 @@ export function createClientApi(needs: ClientApiNeeds): { callback(): RequestLis
     clock,
     requestIdPrefix: `${random.text(requestIdPrefixLength)}-`,
     isTrustedProxy,
+    ...given({ stopping: needs.stopping }),
+    isLimited: ({ user, appservice }) => {
+      const service = appservice === undefined ? undefined : needs.appservices?.byId(appservice)
+      return service === undefined || (service.rateLimited && user !== service.sender)
+    },
   })
   const listener = createServer({ dispatch, pages: createPages({ ...needs, isTrustedProxy }), log })
   return { callback: () => listener }

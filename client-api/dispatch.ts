@@ -29,6 +29,10 @@ export interface DispatchNeeds {
   readonly requestIdPrefix: string
   /** Whether what a peer says about its own client is believed. */
   readonly isTrustedProxy: (address: string) => boolean
+  /** Whether requests of this user are counted against its budgets. */
+  readonly isLimited?: (who: Requester) => boolean
+  /** Aborted when this process begins to stop. */
+  readonly stopping?: AbortSignal
 }
 
 /**
@@ -73,9 +77,11 @@ export function createDispatch(needs: DispatchNeeds) {
     res: ServerResponse,
   ): Promise<unknown> {
     const query = search === '' ? noQuery : queryOf(search)
-    const from = originOf(req, res, needs.isTrustedProxy)
+    const from = originOf(req, res, needs.isTrustedProxy, needs.stopping)
     const who = await needs.authenticate(endpoint.auth, req, query)
-    needs.takeBudget(endpoint.rateLimit, who?.user ?? from.ip)
+    if (who === undefined || needs.isLimited?.(who) !== false) {
+      needs.takeBudget(endpoint.rateLimit, who?.user ?? from.ip)
+    }
     if (who !== undefined) needs.noteSeen?.(who, { ip: from.ip, agent: from.userAgent })
     const body = endpoint.readsBody ? await bodyOf(req, needs.bodyLimits) : undefined
     return await serve({ params, query, body, from }, who)

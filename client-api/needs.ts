@@ -67,6 +67,8 @@ export interface ClientApiNeeds {
   /** Version of this software. */
   readonly version: string
   readonly appservices?: AppserviceAccounts
+  /** Aborted when this process begins to stop: waiting requests are answered then. */
+  readonly stopping?: AbortSignal
 }
 
 /** GET /sync as the sync slice takes it. */

@@ -6,7 +6,7 @@ export interface Origin {
   readonly userAgent: string
   /** The address by which the client reached this server, such as `https://example.org`. */
   readonly baseUrl: string
-  /** Aborted when the client has gone. */
+  /** Aborted when the client has gone, and when this process begins to stop. */
   readonly signal: AbortSignal
 }
 
@@ -15,12 +15,13 @@ export function originOf(
   req: IncomingMessage,
   res: ServerResponse,
   isTrustedProxy: (address: string) => boolean,
+  stopping?: AbortSignal,
 ): Origin {
   const peer = req.socket.remoteAddress ?? ''
   const forwarded = req.headers['x-forwarded-for']
   const proxied = typeof forwarded === 'string' && isTrustedProxy(peer)
   const ip = proxied ? (forwarded.split(',').at(-1)?.trim() ?? peer) : peer
-  return new RequestOrigin(ip, proxied, req, res)
+  return new RequestOrigin(ip, proxied, req, res, stopping)
 }
 
 /** Makes what few handlers need only when they ask: the signal and the address. */
@@ -29,13 +30,21 @@ class RequestOrigin implements Origin {
   readonly #proxied: boolean
   readonly #req: IncomingMessage
   readonly #res: ServerResponse
+  readonly #stopping: AbortSignal | undefined
   #controller: AbortController | undefined
 
-  constructor(ip: string, proxied: boolean, req: IncomingMessage, res: ServerResponse) {
+  constructor(
+    ip: string,
+    proxied: boolean,
+    req: IncomingMessage,
+    res: ServerResponse,
+    stopping: AbortSignal | undefined,
+  ) {
     this.ip = ip
     this.#proxied = proxied
     this.#req = req
     this.#res = res
+    this.#stopping = stopping
   }
 
   get userAgent(): string {
@@ -51,8 +60,16 @@ class RequestOrigin implements Origin {
     if (this.#controller !== undefined) return this.#controller.signal
     const controller = new AbortController()
     this.#controller = controller
-    if (this.#res.closed) controller.abort()
-    else this.#res.once('close', () => controller.abort())
+    const stopping = this.#stopping
+    const abort = () => controller.abort()
+    if (this.#res.closed || stopping?.aborted) abort()
+    else {
+      stopping?.addEventListener('abort', abort)
+      this.#res.once('close', () => {
+        stopping?.removeEventListener('abort', abort)
+        abort()
+      })
+    }
     return controller.signal
   }
 }

@@ -25,6 +25,7 @@ const sharedSecret = 'between us'
 const bridge = {
   id: 'bridge',
   sender: parseUserId('@bridge:example.org'),
+  rateLimited: true,
   covers: (user: string) => user.startsWith('@_irc_'),
 }
 const appservices = {

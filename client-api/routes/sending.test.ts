@@ -5,7 +5,12 @@ import { sendingRoutes } from './sending.ts'
 
 const eventId = parseEventId('$sent')
 const room = '!room:example.org'
-const service = { id: 'bridge', sender: parseUserId('@bridge:example.org'), covers: () => false }
+const service = {
+  id: 'bridge',
+  rateLimited: true,
+  sender: parseUserId('@bridge:example.org'),
+  covers: () => false,
+}
 
 function setUp() {
   const asked: unknown[][] = []

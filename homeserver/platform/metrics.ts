@@ -5,6 +5,8 @@ export interface Metrics {
   readonly registry: Registry
   counter(name: string, help: string, labels?: readonly string[]): Counter
   gauge(name: string, help: string, labels?: readonly string[]): Gauge
+  /** A gauge that is read only when somebody asks for the metrics. */
+  measure(name: string, help: string, read: () => number): void
   /** A distribution; durations in seconds. */
   histogram(name: string, help: string, labels?: readonly string[]): Histogram
 }
@@ -26,6 +28,16 @@ export function createMetrics(): Metrics {
       new Counter({ name, help, labelNames: [...labels], registers }),
     gauge: (name, help, labels = []) =>
       new Gauge({ name, help, labelNames: [...labels], registers }),
+    measure(name, help, read) {
+      new Gauge({
+        name,
+        help,
+        registers,
+        collect() {
+          this.set(read())
+        },
+      })
+    },
     histogram: (name, help, labels = []) =>
       new Histogram({
         name,
