@@ -297,7 +297,7 @@ describe('tokens', () => {
 })
 
 describe('bodies', () => {
-  const put = (body: string | Uint8Array, headers: Record<string, string> = {}) =>
+  const put = (body: string | Uint8Array<ArrayBuffer>, headers: Record<string, string> = {}) =>
     ask('PUT', echoPath, { body, headers: { authorization: 'Bearer alice', ...headers } })
 
   it('are JSON whatever their Content-Type says', async () => {
