@@ -49,7 +49,7 @@ export async function searchUsers(
   limit: number,
 ): Promise<{ user_id: UserId; displayname: string | null; avatar_url: string | null }[]> {
   const lower = term.toLowerCase()
-  const byId = `${likeLiteral(`@${lower}`)}%`
+  const byId = `${likeLiteral(lower.startsWith('@') ? lower : `@${lower}`)}%`
   const byName = `${likeLiteral(JSON.stringify(lower).slice(0, -1))}%`
   return await db`
     select u.user_id, d.value as displayname, a.value as avatar_url
