@@ -48,6 +48,7 @@ export interface CheckResult {
 
 export const stallMaxMs = 5_000
 const workersCount = 2
+const startsMax = 5
 
 export async function checkLog(settings: CheckSettings): Promise<CheckResult> {
   const { databaseUrl, note = () => {} } = settings
@@ -140,8 +141,7 @@ class Run {
   }
 
   async start(): Promise<void> {
-    for (let n = 0; n < workersCount; n++) this.#startWorker()
-    await Promise.all(this.#workers.map(({ ready }) => ready))
+    await Promise.all(Array.from({ length: workersCount }, () => this.#startWorker()))
   }
 
   /** Goes through the faults one after the other; backends die beside them. */
@@ -188,16 +188,22 @@ class Run {
     this.client.retry(this.#workers)
   }
 
-  #startWorker(): WorkerProcess {
+  /** Starts a worker as a supervisor does: one that dies before it is ready is started again. */
+  async #startWorker(): Promise<void> {
     const { redis, client } = this.#settings
     const settings: WorkerSettings = {
       databaseUrl: this.#workersUrl,
       redisUrl: redis?.url,
       rooms: client.rooms,
     }
-    const worker = startWorker(settings, (from, report) => this.#onReport(from, report))
-    this.#workers.push(worker)
-    return worker
+    for (let attempt = 1; attempt <= startsMax; attempt++) {
+      const worker = startWorker(settings, (from, report) => this.#onReport(from, report))
+      await Promise.race([worker.ready, worker.exited])
+      if (worker.dead) continue
+      this.#workers.push(worker)
+      return
+    }
+    throw new Error('a worker does not start')
   }
 
   #onReport(worker: WorkerProcess, report: Report): void {
@@ -233,7 +239,7 @@ class Run {
     this.counts.workersKilled += 1
     this.#settings.note?.('a worker was killed')
     await sleep(this.#settings.faults.pauseMs)
-    await this.#startWorker().ready
+    await this.#startWorker()
   }
 
   async #stopWorker(): Promise<void> {

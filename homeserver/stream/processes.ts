@@ -14,6 +14,8 @@ import { ownerAmong } from './rendezvous.ts'
 export const leaseLimits = {
   leaseMs: 3_000,
   renewMs: 1_000,
+  /** Taking a lease twice does no harm, so a start survives lost connections. */
+  startAttempts: 5,
 } as const
 
 /** As its owner sees it; slices get the narrower `Processes`. */
@@ -22,6 +24,10 @@ export interface RunningProcesses extends Processes, AsyncDisposable {
   start(): Promise<void>
   /** The other live processes. */
   others(): readonly Pick<ProcessRow, 'id' | 'address'>[]
+  /** Somebody says that a process came or went: looks now. */
+  look(): void
+  /** Gives up the lease at once: the others take over while this process ends what it has begun. */
+  leave(): Promise<void>
   /** Called when a process came or went, and after this one had lost its lease (it was paused or cut off). */
   onChange(listener: () => void): Disposable
 }
@@ -118,6 +124,17 @@ export function createProcesses({
       })
   }
 
+  async function leave(): Promise<void> {
+    if (stopped) return
+    stopped = true
+    expiry.abort()
+    ticker?.[Symbol.dispose]()
+    await renewing
+    await removeProcess(db, self).catch((error: unknown) => {
+      log.warn({ error }, 'lease is left to run out')
+    })
+  }
+
   return {
     self,
     get alone() {
@@ -133,7 +150,11 @@ export function createProcesses({
       return { [Symbol.dispose]: () => void listeners.delete(listener) }
     },
     async start() {
-      await renew()
+      for (let attempt = 1; renewedAt === 0; attempt++) {
+        await renew().catch((error: unknown) => {
+          if (attempt === leaseLimits.startAttempts) throw error
+        })
+      }
       ticker = clock.every(leaseLimits.renewMs, tick)
     },
     async [Symbol.asyncDispose]() {
