@@ -15,7 +15,12 @@ export default defineConfig({
   cacheDir: '../node_modules/.vite',
   test: {
     name: 'conformance',
-    include: ['behaviours.test.ts', ...areas, ...(all && !url ? scenarios : [])],
+    include: [
+      'behaviours.test.ts',
+      'harness/**/*.test.ts',
+      ...areas,
+      ...(all && !url ? scenarios : []),
+    ],
     globalSetup: ['./harness/global-setup.ts'],
     testTimeout: 30_000,
     hookTimeout: 120_000,

@@ -9,7 +9,7 @@ const dayMs = 86_400_000
 const validDays = 30
 
 /** A certificate and its private key, both PEM. */
-export interface Certificate {
+interface Certificate {
   readonly cert: string
   readonly key: string
 }

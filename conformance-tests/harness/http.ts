@@ -32,7 +32,7 @@ export interface RequestOptions {
 const errorBody = z.looseObject({ errcode: z.string().catch(''), error: z.string().catch('') })
 
 /** An answer outside 200–299, thrown by `send`. */
-export class ApiError extends Error {
+class ApiError extends Error {
   readonly status: number
   readonly errcode: string
   readonly body: Body

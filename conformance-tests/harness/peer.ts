@@ -29,7 +29,7 @@ export interface Received {
 }
 
 /** An answer: a body for status 200, or a status with a body. */
-export type Reply = Body | { readonly status: number; readonly body: Body } | undefined
+type Reply = Body | { readonly status: number; readonly body: Body } | undefined
 export type Handler = (request: Received, match: RegExpExecArray) => Reply | Promise<Reply>
 
 /** What may differ from an ordinary peer. */

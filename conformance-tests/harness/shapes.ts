@@ -61,7 +61,6 @@ export const syncAnswer = z.looseObject({
   device_unused_fallback_key_types: z.array(z.string()).optional(),
 })
 export type SyncAnswer = z.infer<typeof syncAnswer>
-export type JoinedRoom = z.infer<typeof joined>
 
 /** An answer of `/messages`. */
 export const messagesAnswer = z.looseObject({

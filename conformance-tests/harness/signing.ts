@@ -1,11 +1,9 @@
 /**
- * Signing by an implementation that shares nothing with the server's: tweetnacl, and canonical JSON by a package with a
- * comparator by code point.
+ * Signing by an implementation that shares nothing with the server's: tweetnacl, and a serializer of its own.
  */
 import { createHash, randomBytes } from 'node:crypto'
-import canonicalize from 'canonical-json'
 import nacl from 'tweetnacl'
-import type { Body } from './http.ts'
+import { type Body, isBody } from './http.ts'
 
 /** An Ed25519 key pair with its id, `ed25519:…`. */
 export interface SigningKey {
@@ -29,7 +27,11 @@ export function unpadded(bytes: Uint8Array, url = false): string {
 
 /** Canonical JSON. {@link https://spec.matrix.org/v1.19/appendices/#canonical-json} */
 export function canonical(value: unknown): string {
-  return canonicalize(value, undefined, undefined, byCodePoint) ?? ''
+  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`
+  if (!isBody(value)) return JSON.stringify(value)
+  const members = Object.entries(value).filter(([, member]) => member !== undefined)
+  const sorted = members.sort(([a], [b]) => byCodePoint(a, b))
+  return `{${sorted.map(([name, member]) => `${JSON.stringify(name)}:${canonical(member)}`).join(',')}}`
 }
 
 function byCodePoint(a: string, b: string): number {
