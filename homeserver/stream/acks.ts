@@ -70,7 +70,8 @@ export function createAcks({
     const body = { position: peer.wanted }
     try {
       const timeoutMs = 2 * ackLimits.waitMs
-      const answer = await peers.call(peer.address, 'log/passed', body, { timeoutMs })
+      const options = { timeoutMs, isQuick: true }
+      const answer = await peers.call(peer.address, 'log/passed', body, options)
       peer.passed = Math.max(peer.passed, Asked.parse(answer).position)
     } catch {
       peer.mutedUntil = clock.now() + ackLimits.muteMs

@@ -19,9 +19,14 @@ export const peerLimits = {
   /** Longest wait for an answer, unless the call says another. */
   callMs: 15_000,
   connectMs: 1_000,
-  connectionsPerPeer: 32,
+  /** Calls to one process at a time; more wait. Some of them wait long for other servers. */
+  connectionsPerPeer: 512,
+  /** As many quick calls to one process at a time: these never wait behind the others. */
+  quickConnectionsPerPeer: 4,
   /** Calls that may be in work at a time. */
   callsMax: 5_000,
+  /** How long a process that stops waits for the calls that it has taken, in ms. */
+  retireMs: 3_000,
   /** How far the clocks of two processes may be apart. */
   skewMs: 60_000,
 } as const
@@ -37,23 +42,24 @@ export class PeerError extends Error {
   }
 }
 
-export type PeerMethod = (body: JsonObject) => Promise<JsonObject>
+/** Answers what JSON can say; of a MatrixError that it throws the caller learns everything. */
+export type PeerMethod = (body: JsonObject) => Promise<object>
 
 export interface CallOptions {
   readonly timeoutMs?: number
   readonly signal?: AbortSignal
+  /** The answer takes milliseconds and others wait for it: the call has connections of its own. */
+  readonly isQuick?: boolean
 }
 
 /** As its owner sees it; slices get the narrower port `Peers`. */
 export interface RunningPeers extends Peers, AsyncDisposable {
   /** `host:port` of the listener. */
   readonly address: string
-  call(
-    address: string,
-    method: string,
-    body: JsonObject,
-    options?: CallOptions,
-  ): Promise<JsonObject>
+  /** `body` is what JSON can say. */
+  call(address: string, method: string, body: object, options?: CallOptions): Promise<JsonObject>
+  /** From now on calls break off unanswered, so that their callers ask another process; resolves when none is in work. */
+  retire(): Promise<void>
   /** Answers calls of `method`; one handler per method. */
   handle(method: string, work: PeerMethod): void
 }
@@ -77,12 +83,17 @@ export async function createPeers({
   port,
 }: Needs): Promise<RunningPeers> {
   const methods = new Map<string, PeerMethod>()
-  const agent = new Agent({
-    connections: peerLimits.connectionsPerPeer,
-    connect: { timeout: peerLimits.connectMs },
-    maxResponseSize: peerLimits.bodyBytes,
-  })
+  const agentWith = (connections: number) =>
+    new Agent({
+      connections,
+      connect: { timeout: peerLimits.connectMs },
+      maxResponseSize: peerLimits.bodyBytes,
+    })
+  const agent = agentWith(peerLimits.connectionsPerPeer)
+  const quickAgent = agentWith(peerLimits.quickConnectionsPerPeer)
   let inWork = 0
+  let retired = false
+  let lastOut = () => {}
 
   function sign(method: string, at: string, body: string | Buffer): string {
     return createHmac('sha256', secret).update(`${method}\n${at}\n`).update(body).digest('hex')
@@ -91,8 +102,8 @@ export async function createPeers({
   async function call(
     address: string,
     method: string,
-    body: JsonObject,
-    { timeoutMs = peerLimits.callMs, signal }: CallOptions = {},
+    body: object,
+    { timeoutMs = peerLimits.callMs, signal, isQuick = false }: CallOptions = {},
   ): Promise<JsonObject> {
     const text = JSON.stringify(body)
     const at = String(clock.now())
@@ -100,7 +111,7 @@ export async function createPeers({
     let answer: Answer
     try {
       const response = await request(`http://${address}/${method}`, {
-        dispatcher: agent,
+        dispatcher: isQuick ? quickAgent : agent,
         method: 'POST',
         headers: { 'x-peer-time': at, 'x-peer-mac': sign(method, at, text) },
         body: text,
@@ -136,6 +147,10 @@ export async function createPeers({
 
   async function serve(message: IncomingMessage, response: ServerResponse): Promise<void> {
     let out: Answer
+    if (retired) {
+      message.destroy()
+      return
+    }
     inWork += 1
     try {
       out = inWork > peerLimits.callsMax ? { failed: 'overloaded' } : await answer(message)
@@ -144,6 +159,7 @@ export async function createPeers({
       if (out.matrix === undefined) log.warn({ error, url: message.url }, 'peer call failed')
     } finally {
       inWork -= 1
+      if (inWork === 0) lastOut()
     }
     response.writeHead(200, { 'content-type': 'application/json' })
     response.end(JSON.stringify(out))
@@ -165,10 +181,20 @@ export async function createPeers({
       if (methods.has(method)) throw new Error(`peer method ${method} has a handler`)
       methods.set(method, work)
     },
+    async retire() {
+      retired = true
+      const timer = new AbortController()
+      const idle = new Promise<void>((resolve) => {
+        lastOut = resolve
+      })
+      const late = clock.sleep(peerLimits.retireMs, timer.signal).catch(() => {})
+      if (inWork > 0) await Promise.race([idle, late])
+      timer.abort()
+    },
     async [Symbol.asyncDispose]() {
       server.close()
       server.closeAllConnections()
-      await agent.destroy()
+      await Promise.all([agent.destroy(), quickAgent.destroy()])
     },
   }
 }

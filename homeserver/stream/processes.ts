@@ -149,22 +149,12 @@ export function createProcesses({
       listeners.add(listener)
       return { [Symbol.dispose]: () => void listeners.delete(listener) }
     },
+    look: tick,
+    leave,
     async start() {
-      for (let attempt = 1; renewedAt === 0; attempt++) {
-        await renew().catch((error: unknown) => {
-          if (attempt === leaseLimits.startAttempts) throw error
-        })
-      }
+      await renew()
       ticker = clock.every(leaseLimits.renewMs, tick)
     },
-    async [Symbol.asyncDispose]() {
-      stopped = true
-      expiry.abort()
-      ticker?.[Symbol.dispose]()
-      await renewing
-      await removeProcess(db, self).catch((error: unknown) => {
-        log.warn({ error }, 'lease is left to run out')
-      })
-    },
+    [Symbol.asyncDispose]: leave,
   }
 }

@@ -58,6 +58,7 @@ export async function createStream({ settings, clock, log, random }: Needs): Pro
     return part
   }
   const dispose = async () => {
+    await release()
     for (const part of built.splice(0).reverse()) await part[Symbol.asyncDispose]()
   }
   const self = random.text(12)
@@ -79,6 +80,15 @@ export async function createStream({ settings, clock, log, random }: Needs): Pro
   const caughtUp = () => tail.catchUp()
   const { address } = peers
   const processes = keep(createProcesses({ db, clock, log, self, address, caughtUp }))
+  let started = false
+  /** Its rooms go to others first; what it has taken it ends. */
+  const release = async () => {
+    if (!started) return
+    await processes.leave()
+    bus.publish('processes', self)
+    await peers.retire()
+  }
+  bus.subscribe('processes', () => processes.look())
   bus.subscribe('log', (position) => tail.hint(Number(position)))
   bus.onGap(() => tail.look())
   processes.onChange(() => tail.look())
@@ -100,6 +110,8 @@ export async function createStream({ settings, clock, log, random }: Needs): Pro
     async start() {
       await tail.start()
       await processes.start()
+      started = true
+      bus.publish('processes', self)
     },
     [Symbol.asyncDispose]: dispose,
   }
