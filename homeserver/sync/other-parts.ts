@@ -1,0 +1,126 @@
+/** The parts of an answer that belong to no room: presence, global account data, devices. */
+import type { RoomId, UserId } from '../../spec/ids.ts'
+import { matchesEvent } from '../../spec/sync/filter.ts'
+import type { AccountData } from '../accounts/account-data.ts'
+import type { DeviceLists } from '../encryption/device-lists.ts'
+import type { Encryption } from '../encryption/encryption.ts'
+import type { ToDevice } from '../encryption/to-device.ts'
+import type { Clock } from '../platform/clock.ts'
+import type { Presence } from '../presence/presence.ts'
+import type { Memberships } from '../rooms/rooms.ts'
+import type { Position } from '../stream/log.ts'
+import { eventList, plainEvent } from './event-text.ts'
+import type { Recent } from './recent.ts'
+import type { Asked, Scope } from './request.ts'
+
+export interface OtherNeeds {
+  readonly accountData: Pick<AccountData, 'all' | 'changedSince'>
+  readonly presence: Pick<Presence, 'get' | 'changedSince'>
+  readonly toDevice: Pick<ToDevice, 'pending'>
+  readonly deviceLists: Pick<DeviceLists, 'changedFor'>
+  readonly encryption: Pick<Encryption, 'counts' | 'unusedFallback'>
+  readonly memberships: Pick<Memberships, 'sharingWith'>
+  readonly recent: Recent
+  readonly clock: Clock
+}
+
+/** To-device messages of one answer. */
+const toDeviceMax = 100
+/** Users whose presence is in one answer. */
+const presenceMax = 1_000
+
+/** Account data as events, by room; global data under `undefined`. */
+export async function readAccountData(
+  { accountData, recent }: Pick<OtherNeeds, 'accountData' | 'recent'>,
+  { user, since, upTo, filter }: Scope,
+): Promise<ReadonlyMap<RoomId | undefined, readonly string[]>> {
+  const events = new Map<RoomId | undefined, string[]>()
+  const isQuiet =
+    since !== undefined &&
+    recent.covers(since.position) &&
+    !recent.hasAccountData(user, since.position, upTo)
+  if (isQuiet) return events
+  const data =
+    since === undefined
+      ? await accountData.all(user, upTo)
+      : await accountData.changedSince(user, since.position, upTo)
+  for (const { room, type, content } of data) {
+    const wanted = room === undefined ? filter.account_data : filter.room?.account_data
+    if (!matchesEvent(wanted, { type, roomId: room })) continue
+    const known = events.get(room)
+    if (known === undefined) events.set(room, [plainEvent(type, content)])
+    else known.push(plainEvent(type, content))
+  }
+  return events
+}
+
+/** Presence of users sharing a room: what changed, and of newcomers whatever it is. */
+export async function readPresence(
+  { presence, memberships, clock }: OtherNeeds,
+  scope: Scope,
+  newcomers: ReadonlySet<UserId>,
+): Promise<string | undefined> {
+  const { user, since, filter, ignored } = scope
+  // Nothing to learn when nobody's presence changed: the usual case.
+  const sharing = new Set(await memberships.sharingWith(user)).add(user)
+  const changed = presence.changedSince(sharing, since?.presence ?? 0)
+  const wanted = new Set([...changed, ...newcomers].filter((one) => !ignored.has(one)))
+  const texts: string[] = []
+  for (const one of wanted) {
+    if (texts.length >= presenceMax) break
+    if (!matchesEvent(filter.presence, { type: 'm.presence', sender: one })) continue
+    const { presence: kind, lastActiveTs, statusMsg, currentlyActive } = await presence.get(one)
+    // Of those who were never seen there is nothing to say.
+    if (kind === 'offline' && lastActiveTs === 0 && statusMsg === undefined) continue
+    const content = {
+      presence: kind,
+      ...(lastActiveTs > 0 && { last_active_ago: Math.max(0, clock.now() - lastActiveTs) }),
+      ...(statusMsg !== undefined && { status_msg: statusMsg }),
+      currently_active: currentlyActive,
+    }
+    texts.push(
+      `{"type":"m.presence","sender":${JSON.stringify(one)},"content":${JSON.stringify(content)}}`,
+    )
+  }
+  return texts.length === 0 ? undefined : `"presence":${eventList(texts)}`
+}
+
+/** Messages for the device, and the position up to which it then has them all. */
+export async function readToDevice(
+  toDevice: Pick<ToDevice, 'pending'>,
+  { user, device, since, upTo }: Scope,
+): Promise<{ text: string | undefined; upTo: Position }> {
+  if (device === undefined) return { text: undefined, upTo }
+  const range = { after: since?.toDevice ?? 0, upTo, limit: toDeviceMax }
+  const messages = await toDevice.pending(user, device, range)
+  if (messages.length === 0) return { text: undefined, upTo }
+  const texts = messages.map(
+    ({ sender, type, content }) =>
+      `{"sender":${JSON.stringify(sender)},"type":${JSON.stringify(type)},"content":${content}}`,
+  )
+  const last = messages.at(-1)?.position ?? upTo
+  const isAll = messages.length < toDeviceMax
+  return { text: `"to_device":${eventList(texts)}`, upTo: isAll ? upTo : last }
+}
+
+/** Whose keys to ask for anew; nothing in a first sync, after which a client asks for everybody's. */
+export async function readDeviceLists(
+  deviceLists: Pick<DeviceLists, 'changedFor'>,
+  { user, since, upTo }: Scope,
+): Promise<string | undefined> {
+  if (since === undefined) return undefined
+  const { changed, left } = await deviceLists.changedFor(user, since.position, upTo)
+  if (changed.size + left.size === 0) return undefined
+  return `"device_lists":{"changed":${JSON.stringify([...changed])},"left":${JSON.stringify([...left])}}`
+}
+
+/** In every answer to a device: clients upload keys when they see few. */
+export async function readKeyCounts(
+  encryption: Pick<Encryption, 'counts' | 'unusedFallback'>,
+  { user, device }: Asked,
+): Promise<string | undefined> {
+  if (device === undefined) return undefined
+  const counts = JSON.stringify(await encryption.counts(user, device))
+  const unused = JSON.stringify(await encryption.unusedFallback(user, device))
+  return `"device_one_time_keys_count":${counts},"device_unused_fallback_key_types":${unused}`
+}

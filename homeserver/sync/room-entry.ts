@@ -1,0 +1,171 @@
+/** The entry of a room that the user is in or has left: timeline, state, and what hangs on them. */
+import type { RoomId } from '../../spec/ids.ts'
+import type { Events, Seen } from '../events/events.ts'
+import type { StoredEvent } from '../events/stored-event.ts'
+import type { Unread } from '../notifications/unread.ts'
+import type { MembershipRow, Memberships } from '../rooms/rooms.ts'
+import type { Position } from '../stream/log.ts'
+import { type EventWriter, eventList, objectOf } from './event-text.ts'
+import type { SentMembers } from './lazy-members.ts'
+import type { ChangedKeys, Recent } from './recent.ts'
+import type { Scope } from './request.ts'
+import { readState } from './room-state.ts'
+import { readTimeline, type Timeline } from './room-timeline.ts'
+import {
+  changedKeysOf,
+  membershipAt,
+  type StateView,
+  stateViewAfter,
+  stateViewAt,
+} from './state-view.ts'
+import { readSummary, summaryChanged, summaryText } from './summary.ts'
+
+export interface RoomEntryNeeds {
+  readonly events: Pick<
+    Events,
+    | 'get'
+    | 'timeline'
+    | 'visibleTo'
+    | 'historyPointAt'
+    | 'currentState'
+    | 'currentEntry'
+    | 'stateAt'
+    | 'stateEntry'
+  >
+  readonly memberships: Pick<Memberships, 'ofRoom'>
+  readonly recent: Recent
+  readonly sentMembers: SentMembers
+  readonly position: () => Position
+}
+
+/** What was read of a room outside of its events. */
+export interface RoomExtras {
+  /** Events as texts. */
+  readonly ephemeral: readonly string[]
+  readonly accountData: readonly string[]
+  readonly unread: Unread | undefined
+}
+
+/** A joined room's entry, or nothing when nothing is new. */
+export interface JoinedEntry {
+  readonly text: string
+  readonly changed: ChangedKeys
+  /** The client had no state of the room. */
+  readonly isNew: boolean
+}
+
+export async function joinedEntry(
+  needs: RoomEntryNeeds,
+  row: MembershipRow,
+  extras: RoomExtras,
+  scope: Scope,
+  write: EventWriter,
+): Promise<JoinedEntry | undefined> {
+  const { events } = needs
+  const { room } = row
+  const isNew = await isNewTo(needs, row, scope)
+  const after = isNew ? 0 : (scope.since?.position ?? 0)
+  const interval = { room, after, upTo: scope.upTo, isWhole: isNew || scope.fullState }
+  const view = stateViewAt(needs, room, scope.upTo)
+  const changed = isNew ? '*' : await changedKeysOf(needs, room, after, scope.upTo)
+  const timeline = await readTimeline(events, interval, scope)
+  const summary = summaryChanged(changed, interval.isWhole)
+    ? await readSummary(needs.memberships, interval, view, scope)
+    : undefined
+  const heroes = summary?.heroes ?? []
+  const question = { interval, timeline: timeline.shown, changed, view, heroes }
+  const state = await readState(needs, question, scope)
+  const { ephemeral, accountData, unread } = extras
+  const isEmpty =
+    timeline.shown.length + state.length + ephemeral.length + accountData.length === 0 &&
+    !timeline.limited &&
+    summary === undefined
+  if (isEmpty) return undefined
+  const text = objectOf([
+    summary && summaryText(summary),
+    await stateText(state, scope, write),
+    await timelineText(timeline, write),
+    `"ephemeral":${eventList(ephemeral)}`,
+    `"account_data":${eventList(accountData)}`,
+    unread && unreadText(unread, scope),
+  ])
+  return { text, changed, isNew }
+}
+
+/** A room that the user left, up to when they did. */
+export async function leftEntry(
+  needs: RoomEntryNeeds,
+  row: MembershipRow,
+  accountData: readonly string[],
+  scope: Scope,
+  write: EventWriter,
+): Promise<string> {
+  const { events } = needs
+  const { room, since: upTo } = row
+  const leave = (await events.get([row.eventId])).get(row.eventId)
+  const isOutside = leave?.stateAfter === undefined
+  const isNew =
+    scope.since === undefined ||
+    upTo <= scope.since.position ||
+    (!isOutside && (await wasOutside(needs, room, scope)))
+  const after = isNew ? 0 : (scope.since?.position ?? 0)
+  const interval = { room, after, upTo, isWhole: isNew || scope.fullState }
+  const timeline = isOutside ? outsideTimeline(leave) : await readTimeline(events, interval, scope)
+  const view: StateView = stateViewAfter(events, leave)
+  const changed = isNew ? '*' : await changedKeysOf(needs, room, after, upTo)
+  const question = { interval, timeline: timeline.shown, changed, view, heroes: [] }
+  const state = isOutside ? [] : await readState(needs, question, scope)
+  return objectOf([
+    await stateText(state, scope, write),
+    await timelineText(timeline, write),
+    `"account_data":${eventList(accountData)}`,
+  ])
+}
+
+/** An invite that was refused, in a room of which this server has nothing else. */
+function outsideTimeline(leave: StoredEvent | undefined): Timeline {
+  const shown: Seen[] = leave === undefined ? [] : [{ event: leave, membership: 'leave' }]
+  return { shown, limited: false }
+}
+
+/** Has the client no state of a joined room: whoever left and came back in between has. */
+async function isNewTo(needs: RoomEntryNeeds, row: MembershipRow, scope: Scope): Promise<boolean> {
+  if (scope.since === undefined) return true
+  return row.since > scope.since.position && (await wasOutside(needs, row.room, scope))
+}
+
+async function wasOutside(needs: RoomEntryNeeds, room: RoomId, scope: Scope): Promise<boolean> {
+  const position = scope.since?.position ?? 0
+  return (await membershipAt(needs.events, room, scope.user, position)) !== 'join'
+}
+
+async function stateText(
+  state: readonly StoredEvent[],
+  { useStateAfter }: Scope,
+  write: EventWriter,
+): Promise<string> {
+  const texts = await write(state)
+  return `"${useStateAfter ? 'state_after' : 'state'}":${eventList(texts)}`
+}
+
+async function timelineText(
+  { shown, limited, prevBatch }: Timeline,
+  write: EventWriter,
+): Promise<string> {
+  const texts = await write(shown)
+  const place = prevBatch === undefined ? '' : `,"prev_batch":${JSON.stringify(prevBatch)}`
+  return `"timeline":{"events":[${texts.join(',')}],"limited":${limited}${place}}`
+}
+
+/** {@link https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications} */
+function unreadText({ total, main, threads }: Unread, { filter }: Scope): string {
+  const byThread = filter.room?.timeline?.unread_thread_notifications === true
+  const room = `"unread_notifications":${countText(byThread ? main : total)}`
+  if (!byThread || threads.size === 0) return room
+  const counts = [...threads].map(([root, count]) => `${JSON.stringify(root)}:${countText(count)}`)
+  return `${room},"unread_thread_notifications":{${counts.join(',')}}`
+}
+
+function countText({ notify, highlight }: { notify: number; highlight: number }): string {
+  return `{"notification_count":${notify},"highlight_count":${highlight}}`
+}

@@ -1,0 +1,76 @@
+import type { Filter } from '../../spec/sync/filter.ts'
+import { matchesEvent, timelineLimitOf } from '../../spec/sync/filter.ts'
+import { formatHistoryToken } from '../../spec/sync/token.ts'
+import type { Events, Seen } from '../events/events.ts'
+import type { StoredEvent } from '../events/stored-event.ts'
+import type { RoomInterval, Scope } from './request.ts'
+
+/** The newest events of a room that a client may see and asked for. */
+export interface Timeline {
+  readonly shown: readonly Seen[]
+  /** There is more between this and what the client has seen. */
+  readonly limited: boolean
+  /** Where to go on backwards; absent when nothing happened. */
+  readonly prevBatch?: string
+}
+
+/** Pages read to fill a timeline whose filter lets little through. */
+const pagesMax = 10
+/** Events of a page when a filter sorts some out. */
+const filteredPage = 100
+
+type Needs = Pick<Events, 'timeline' | 'visibleTo' | 'historyPointAt'>
+
+/** Reads from the newest event backwards until the limit is reached or the room's news are at an end. */
+export async function readTimeline(
+  events: Needs,
+  { room, after, upTo }: RoomInterval,
+  scope: Scope,
+): Promise<Timeline> {
+  const filter = scope.filter.room?.timeline
+  const limit = timelineLimitOf(filter)
+  const pageMax = isSelective(filter) ? Math.max(limit, filteredPage) : limit
+  let shown: Seen[] = []
+  let oldest: StoredEvent | undefined
+  let limited = false
+  for (let pages = 0, end = upTo; pages < pagesMax; pages++) {
+    const page = await events.timeline(room, { after, upTo: end, limit: pageMax })
+    const wanted = (await events.visibleTo(scope.user, page.events)).filter((seen) =>
+      isWanted(seen, scope),
+    )
+    const free = limit - shown.length
+    limited = page.limited || wanted.length > free
+    const taken = wanted.slice(Math.max(0, wanted.length - free))
+    shown = [...taken, ...shown]
+    oldest = wanted.length > free ? taken[0]?.event : (page.events[0] ?? oldest)
+    if (!page.limited || shown.length >= limit) break
+    end = (page.events[0]?.position ?? 1) - 1
+  }
+  // A room joined over federation begins in the middle.
+  if (after === 0 && oldest !== undefined && oldest.pdu.type !== 'm.room.create') limited = true
+  const prevBatch = await placeBefore(events, room, { oldest, limited, upTo })
+  return prevBatch === undefined ? { shown, limited } : { shown, limited, prevBatch }
+}
+
+async function placeBefore(
+  events: Needs,
+  room: RoomInterval['room'],
+  { oldest, limited, upTo }: { oldest: StoredEvent | undefined; limited: boolean; upTo: number },
+): Promise<string | undefined> {
+  if (oldest?.position !== undefined) {
+    return formatHistoryToken({ depth: oldest.pdu.depth, arrival: oldest.position })
+  }
+  return limited ? formatHistoryToken(await events.historyPointAt(room, upTo)) : undefined
+}
+
+/** Nothing is heard of ignored users but state. */
+function isWanted({ event: { pdu } }: Seen, { filter, ignored }: Scope): boolean {
+  if (pdu.stateKey === undefined && ignored.has(pdu.sender)) return false
+  return matchesEvent(filter.room?.timeline, pdu)
+}
+
+function isSelective(filter: NonNullable<Filter['room']>['timeline']): boolean {
+  if (filter === undefined) return false
+  const { types, not_types, senders, not_senders, contains_url } = filter
+  return [types, not_types, senders, not_senders, contains_url].some((part) => part !== undefined)
+}

@@ -1,0 +1,122 @@
+/**
+ * GET /sync: everything that a client has to learn since it last asked, and a wait while there is nothing. An answer
+ * holds what the log has up to one position, and the next one begins there: nothing is told twice or left out.
+ * {@link https://spec.matrix.org/v1.19/client-server-api/#syncing}
+ */
+import type { AccountData } from '../accounts/account-data.ts'
+import type { Database } from '../database/database.ts'
+import type { ToDevice } from '../encryption/to-device.ts'
+import type { Random } from '../platform/random.ts'
+import type { Presence } from '../presence/presence.ts'
+import type { Typing } from '../receipts/typing.ts'
+import { readStrippedState } from '../rooms/invite-state.ts'
+import type { Requester } from '../rooms/rooms.ts'
+import type { Tail } from '../stream/log.ts'
+import { type Composed, type ComposeNeeds, compose } from './compose.ts'
+import { objectOf } from './event-text.ts'
+import { createFilters } from './filters.ts'
+import { createSentMembers } from './lazy-members.ts'
+import { readKeyCounts } from './other-parts.ts'
+import { createRecent } from './recent.ts'
+import { type Asked, readSince, type Since, tooFarAhead, writeToken } from './request.ts'
+import { createWaiters, type Watch } from './waiters.ts'
+
+export interface Sync {
+  /** The answer as JSON text; resolves early when the signal is aborted. */
+  sync(who: Requester, request: SyncRequest, signal: AbortSignal): Promise<string>
+}
+
+export interface SyncRequest {
+  /** Id of a stored filter, or a filter as JSON text. */
+  readonly filter?: string
+  readonly since?: string
+  readonly fullState: boolean
+  readonly setPresence: 'offline' | 'online' | 'unavailable'
+  readonly timeoutMs: number
+  readonly useStateAfter: boolean
+}
+
+export interface SyncNeeds
+  extends Omit<ComposeNeeds, 'recent' | 'sentMembers' | 'position' | 'strippedState'> {
+  readonly db: Database
+  readonly random: Random
+  readonly tail: Pick<Tail, 'position' | 'subscribe' | 'reached' | 'read' | 'oldest'>
+  readonly accountData: ComposeNeeds['accountData'] & Pick<AccountData, 'filter'>
+  readonly toDevice: ComposeNeeds['toDevice'] & Pick<ToDevice, 'acknowledge'>
+  readonly typing: ComposeNeeds['typing'] & Pick<Typing, 'onTyping'>
+  readonly presence: ComposeNeeds['presence'] & Pick<Presence, 'onChange' | 'touch'>
+}
+
+/** How long this process may be behind the token in hand, in ms. */
+const reachMs = 10_000
+/** How often a waiting device is said to be there still; half of how long presence believes it. */
+const touchMs = 15_000
+
+/** Builds the slice; before the tail starts, and after everything that it reads from. */
+export function createSync(needs: SyncNeeds): Sync {
+  const { tail, clock, presence, toDevice, encryption } = needs
+  const parts: ComposeNeeds = {
+    ...needs,
+    recent: createRecent(needs),
+    sentMembers: createSentMembers(),
+    position: () => tail.position,
+    strippedState: ({ room, user }) => readStrippedState(needs.db, room, user),
+  }
+  const filters = createFilters(needs.accountData)
+  const waiters = createWaiters(needs)
+  /** Names this process in tokens. */
+  const self = needs.random.text(6)
+
+  async function begin({ user, device }: Asked, text: string | undefined) {
+    if (text === undefined) return undefined
+    const since = readSince(text, self)
+    if (!(await tail.reached(since.position, reachMs))) throw tooFarAhead()
+    if (device !== undefined && since.toDevice > 0) {
+      toDevice.acknowledge(user, device, since.toDevice)
+    }
+    return since
+  }
+
+  async function answer(asked: Asked, { parts: found, seen }: Composed): Promise<string> {
+    const next = `"next_batch":${JSON.stringify(writeToken(seen, self, clock.now()))}`
+    return objectOf([next, ...found, await readKeyCounts(encryption, asked)])
+  }
+
+  /** What is new; nothing is read when the log has brought nothing that concerns the user. */
+  async function look(asked: Asked, since: Since | undefined, watch: Watch): Promise<Composed> {
+    if (since === undefined || asked.fullState) return await compose(parts, asked, since)
+    const upTo = tail.position
+    const isQuiet = !(await watch.hasNews(since, asked.device)) && (await isEmpty(asked, since))
+    if (!isQuiet) return await compose(parts, asked, since)
+    return { parts: [], seen: { ...since, position: upTo, toDevice: upTo } }
+  }
+
+  /** Is there nothing left in the inbox from an answer that could not hold it all. */
+  async function isEmpty({ user, device }: Asked, since: Since): Promise<boolean> {
+    if (device === undefined || since.toDevice >= since.position) return true
+    const range = { after: since.toDevice, upTo: since.position, limit: 1 }
+    return (await toDevice.pending(user, device, range)).length === 0
+  }
+
+  return {
+    async sync(who, request, signal) {
+      const { user, device } = who
+      const { fullState, useStateAfter, timeoutMs } = request
+      const filter = await filters.read(user, request.filter)
+      const asked: Asked = { user, device, filter, fullState, useStateAfter }
+      const deadline = clock.now() + timeoutMs
+      presence.touch(who, request.setPresence)
+      for (let since = await begin(asked, request.since); ; ) {
+        const watch = await waiters.watch(user)
+        const found = await look(asked, since, watch)
+        const restMs = deadline - clock.now()
+        const isDue = since === undefined || fullState || restMs <= 0 || signal.aborted
+        if (isDue || found.parts.length > 0) return await answer(asked, found)
+        // Up to there is nothing for this client: it goes on from there.
+        since = found.seen
+        await watch.wait(since, device, Math.min(restMs, touchMs), signal)
+        presence.touch(who, request.setPresence)
+      }
+    },
+  }
+}
