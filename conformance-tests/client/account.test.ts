@@ -47,6 +47,12 @@ describe('what a server says of itself', () => {
     )
   })
 
+  it('tells clients where it is', async () => {
+    const { status, body } = await get('/.well-known/matrix/client')
+    expect(status).toBe(200)
+    expect(body).toMatchObject({ 'm.homeserver': { base_url: expect.stringMatching(/^https?:/) } })
+  })
+
   it('sends the CORS header with errors too', async () => {
     const answer = await get(`${v3}/account/whoami`)
     expect(answer.headers.get('access-control-allow-origin')).toBe('*')

@@ -172,6 +172,43 @@ describe('an incremental sync', () => {
     )
   })
 
+  it('misses nothing and repeats nothing while many write at once, in several rooms', async () => {
+    const alice = await register(server)
+    const writers = await Promise.all(Array.from({ length: 6 }, () => register(server)))
+    const rooms = await Promise.all(
+      [0, 1, 2].map(() => alice.createRoom({ preset: 'public_chat' })),
+    )
+    for (const writer of writers) for (const room of rooms) await writer.join(room)
+    let since = (await alice.sync()).next_batch
+    const sent: string[] = []
+    const writing = Promise.all(
+      writers.map(async (writer, index) => {
+        for (let i = 0; i < 20; i++)
+          sent.push(await writer.sendText(rooms[(i + index) % 3] ?? '', `${i}`))
+      }),
+    ).then(() => true)
+    const seen = new Map<string, string[]>(rooms.map((room) => [room, []]))
+    const filter = { room: { timeline: { limit: 100, types: ['m.room.message'] } } }
+    const count = () => [...seen.values()].flat().length
+    const deadline = performance.now() + 20_000
+    while (count() < 120 && performance.now() < deadline) {
+      const answer = await alice.sync({ since, filter, timeoutMs: 500 })
+      for (const [room, { timeline }] of Object.entries(answer.rooms.join)) {
+        seen.get(room)?.push(...timeline.events.map(({ event_id }) => event_id))
+      }
+      since = answer.next_batch
+    }
+    await writing
+    expect([...seen.values()].flat().sort()).toEqual(sent.sort())
+    for (const room of rooms) {
+      const { chunk } = await alice.messages(room, {
+        limit: 200,
+        filter: '{"types":["m.room.message"]}',
+      })
+      expect(new Set(chunk.map(({ event_id }) => event_id))).toEqual(new Set(seen.get(room)))
+    }
+  })
+
   it('sees a leave and a join in one answer as a join', async () => {
     const { bob, room } = await joinedRoom()
     const { next_batch: since } = await bob.sync()

@@ -1,6 +1,14 @@
 /** A private Postgres with stock settings (fsync and synchronous_commit on), a fresh database for each server. */
 import { execFileSync, spawn } from 'node:child_process'
-import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+} from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -19,7 +27,7 @@ export interface PrivatePostgres {
 
 /** Initialises and starts a cluster under the directory. */
 export async function startPostgres(dir: string): Promise<PrivatePostgres> {
-  const bin = findBinaries()
+  const bin = readable(findBinaries(), dir)
   const data = join(dir, 'postgres')
   mkdirSync(data, { recursive: true })
   // Postgres refuses to run as root.
@@ -97,6 +105,14 @@ function findBinaries(): string {
   if (!found)
     throw new Error('there is no Postgres; set TEST_POSTGRES_BIN to the directory of initdb')
   return found
+}
+
+/** Another user may not reach into root's own directories: what the project brings is copied for it. */
+function readable(bin: string, dir: string): string {
+  if (process.getuid?.() !== 0 || bin !== embedded()) return bin
+  const copy = join(dir, 'native')
+  cpSync(dirname(bin), copy, { recursive: true, verbatimSymlinks: true })
+  return join(copy, 'bin')
 }
 
 /** The binaries that the project brings. */
