@@ -1,10 +1,12 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import type { Profiles } from '../../homeserver/accounts/profiles.ts'
+import type { Device } from '../../homeserver/accounts/sessions.ts'
 import * as api from '../../spec/api/client/admin.ts'
-import { forbidden, MatrixError } from '../../spec/errors.ts'
+import { forbidden, MatrixError, notFound } from '../../spec/errors.ts'
 import { unrecognized } from '../errors.ts'
+import { given } from '../given.ts'
 import type { ClientApiNeeds } from '../needs.ts'
-import { openRoute } from '../router.ts'
+import { openRoute, route } from '../router.ts'
 import { startSession } from './session.ts'
 
 type AdminNeeds = Pick<ClientApiNeeds, 'accounts' | 'sessions' | 'config'> & {
@@ -30,7 +32,22 @@ export const adminRoutes = ({ accounts, sessions, profiles, config, version }: A
     return body.inhibit_login ? { user_id: user } : await startSession(sessions, user, {})
   }),
   openRoute(api.getServerVersion, () => ({ server_version: `Folkmoot ${version}` })),
+  route(api.whois, async ({ params: { userId } }, who) => {
+    if (who.user !== userId && !who.admin) throw forbidden('Only administrators may see others')
+    if ((await accounts.find(userId)) === undefined) throw notFound('user')
+    const devices = await sessions.devices(userId)
+    return {
+      user_id: userId,
+      devices: Object.fromEntries(
+        devices.map((device) => [device.deviceId, connectionsOf(device)]),
+      ),
+    }
+  }),
 ]
+
+function connectionsOf({ lastSeenIp, lastSeenTs }: Device) {
+  return { sessions: [{ connections: [given({ ip: lastSeenIp, last_seen: lastSeenTs })] }] }
+}
 
 function requireSecret(secret: string | undefined): string {
   if (secret) return secret

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { endpoint } from '../../endpoint.ts'
+import { userIdSchema } from '../../ids.ts'
 import { sessionReply } from './session.ts'
 
 /** Synapse documents these two; tools that make accounts from outside rely on them. */
@@ -48,4 +49,27 @@ export const getServerVersion = endpoint({
   paths: ['/_synapse/admin/v1/server_version'],
   reply: z.object({ server_version: z.string() }),
   spec: `${synapse}/version_api.html`,
+})
+
+const connection = z.object({
+  ip: z.string().exactOptional(),
+  last_seen: z.int().exactOptional(),
+})
+
+export const whois = endpoint({
+  name: 'whois',
+  method: 'GET',
+  auth: 'token',
+  rateLimit: 'read',
+  errors: ['M_FORBIDDEN', 'M_NOT_FOUND'],
+  paths: ['/_matrix/client/v3/admin/whois/{userId}'],
+  params: { userId: userIdSchema },
+  reply: z.object({
+    user_id: userIdSchema,
+    devices: z.record(
+      z.string(),
+      z.object({ sessions: z.array(z.object({ connections: z.array(connection) })) }),
+    ),
+  }),
+  spec: 'client-server-api/#get_matrixclientv3adminwhoisuserid',
 })
