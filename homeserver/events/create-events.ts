@@ -15,6 +15,7 @@ import type { Random } from '../platform/random.ts'
 import type { KeyRing, Remote } from '../ports.ts'
 import { createSnapshots } from '../state/state.ts'
 import type { LogRow, LogWriter, Tail } from '../stream/log.ts'
+import type { RunningProcesses } from '../stream/processes.ts'
 import { createAcceptor } from './accept.ts'
 import type { EventPayload, Events } from './events.ts'
 import { createGaps } from './gaps.ts'
@@ -52,6 +53,8 @@ export interface EventsNeeds {
   readonly random: Random
   readonly log: Logger
   readonly membershipRow: MembershipRow
+  /** The other processes of this server; none when absent. */
+  readonly processes?: Pick<RunningProcesses, 'alone' | 'ownerOf' | 'onChange'>
 }
 
 /** Builds the slice; before the tail starts, since it sets the loaders of its kinds. */
@@ -68,7 +71,7 @@ export function createEvents(given: EventsNeeds): Events {
   const views = createRoomViews({ db, tail, store })
   const timelines = createTimelines({ db, tail, store })
   const resolver = createResolver({ snapshots })
-  const turns = createTurns({ db, log: given.writer, store })
+  const turns = createTurns({ ...given, log: given.writer, store })
   const verifier = createVerifier(given)
   const acceptor = createAcceptor({ db, store, snapshots, resolver, numbers, turns, membershipRow })
   const outliers = createOutliers({ db, store, numbers, verifier })

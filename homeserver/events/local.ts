@@ -17,8 +17,10 @@ import type { Json, JsonObject } from '../../spec/json.ts'
 import { authEventKeys } from '../../spec/room/auth-events.ts'
 import { finishPdu } from '../../spec/room/event-format.ts'
 import { type RoomVersionRules, rulesOf } from '../../spec/room/version.ts'
+import type { Database } from '../database/database.ts'
 import type { Snapshots } from '../state/state.ts'
 import type { LogEntry, LogWriter, Verdict } from '../stream/log.ts'
+import { firstAnswer } from '../stream/settled.ts'
 import { type Acceptor, headRow } from './accept.ts'
 import { type BuildNeeds, buildEvent, draftJson, requireAuthorised } from './build.ts'
 import type { Events, LocalDraft, LocalTxn, TurnPlan, TurnView } from './events.ts'
@@ -31,6 +33,7 @@ import { busy, newTurn, type TurnRoom, type Turns, turnEvent, turnState } from '
 export type LocalEvents = Pick<Events, 'append' | 'createRoom' | 'prepare' | 'commitPrepared'>
 
 interface Needs extends BuildNeeds {
+  readonly db: Database
   readonly log: LogWriter
   readonly turns: Turns
   readonly acceptor: Acceptor
@@ -44,10 +47,28 @@ const triesMax = 8
 /** Requests by transaction that are remembered to answer a repeat at once; the database remembers the others. */
 const txnsMax = 20_000
 const roomIdLength = 18
+/** The idempotency keys of clients' transactions. */
+const txnScope = 'txn'
 
 export function createLocalEvents(needs: Needs): LocalEvents {
-  const { store, turns, acceptor } = needs
+  const { db, store, turns, acceptor } = needs
   const txns = new LRUCache<string, Promise<StoredEvent>>({ max: txnsMax })
+
+  /** What was done once stays the answer, also when the room's rules would refuse it by now. */
+  async function appendOnce(
+    room: RoomId,
+    plan: (view: TurnView) => Promise<TurnPlan> | TurnPlan,
+    txn: LocalTxn,
+  ): Promise<StoredEvent> {
+    try {
+      return await append(room, plan, txn)
+    } catch (error) {
+      if (!(error instanceof MatrixError)) throw error
+      const answer = await firstAnswer(db, { scope: txnScope, key: txnKey(txn) })
+      if (answer === undefined) throw error
+      return await first(answer)
+    }
+  }
 
   async function append(
     room: RoomId,
@@ -65,7 +86,7 @@ export function createLocalEvents(needs: Needs): LocalEvents {
         return await acceptor.accept(turn, pdu, {
           before: { root: turn.root, rows: [], isLinear: true },
           ...(txn && { txn: { device: txn.device, id: txn.txnId } }),
-          ...(key && { once: { scope: 'txn', key, answer: pdu.eventId } }),
+          ...(key && { once: { scope: txnScope, key, answer: pdu.eventId } }),
         })
       })
       const verdict = await staged.verdict
@@ -98,7 +119,7 @@ export function createLocalEvents(needs: Needs): LocalEvents {
       const key = txnKey(txn)
       const known = txns.get(key)
       if (known !== undefined) return known
-      const result = append(room, plan, txn)
+      const result = appendOnce(room, plan, txn)
       txns.set(key, result)
       // A request that failed may be tried again.
       result.catch(() => txns.delete(key))

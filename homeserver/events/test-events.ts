@@ -17,6 +17,7 @@ import { createTail } from '../stream/tail.ts'
 import { createLogWriter } from '../stream/writer.ts'
 import { createEvents } from './create-events.ts'
 import type { Events, LocalDraft } from './events.ts'
+import type { MembershipRow } from './persist.ts'
 
 /** The events slice of one server over a database of its own. */
 export interface TestServer extends AsyncDisposable {
@@ -35,6 +36,20 @@ function keyOf(server: ServerName) {
 
 const keys: KeyRing = { verifyKey: async (server) => keyOf(server).publicKey }
 
+/** What an engine of a server needs beside its database and its log. */
+export function testNeeds(serverName: ServerName, peers: Map<ServerName, Events>) {
+  const membershipRow: MembershipRow = ({ pdu, nr }) => ({
+    room_id: pdu.roomId,
+    user_id: pdu.stateKey ?? '',
+    membership: pdu.content['membership'] ?? '',
+    event_id: pdu.eventId,
+    event_nr: nr,
+    sender: pdu.sender,
+  })
+  const key = keyOf(serverName)
+  return { serverName, key, keys, remote: remoteOver(peers), membershipRow }
+}
+
 /** Servers reach each other through `peers`; questions that no test asks are refused. */
 export async function openTestServer(
   name: string,
@@ -47,23 +62,7 @@ export async function openTestServer(
   const basis = { db, clock: systemClock, log: silentLogger, random: systemRandom }
   const tail = createTail({ ...basis, self })
   const writer = createLogWriter({ ...basis, tail, processes: { self, alone: true } })
-  const events = createEvents({
-    serverName,
-    key: keyOf(serverName),
-    ...basis,
-    writer,
-    tail,
-    keys,
-    remote: remoteOver(peers),
-    membershipRow: ({ pdu, nr }) => ({
-      room_id: pdu.roomId,
-      user_id: pdu.stateKey ?? '',
-      membership: pdu.content['membership'] ?? '',
-      event_id: pdu.eventId,
-      event_nr: nr,
-      sender: pdu.sender,
-    }),
-  })
+  const events = createEvents({ ...testNeeds(serverName, peers), ...basis, writer, tail })
   await tail.start()
   peers.set(serverName, events)
   return {

@@ -9,9 +9,12 @@ import type { StateKey } from '../../spec/events/event.ts'
 import { createIdOfRoom, type EventId, isEventId, type RoomId } from '../../spec/ids.ts'
 import { type RoomVersionRules, rulesOf } from '../../spec/room/version.ts'
 import type { Database } from '../database/database.ts'
+import type { Clock } from '../platform/clock.ts'
 import { createPerKeyQueue, QueueFullError } from '../platform/per-key-queue.ts'
+import type { Random } from '../platform/random.ts'
 import { readCurrentState } from '../state/state.ts'
 import type { LogWrite, LogWriter, Verdict } from '../stream/log.ts'
+import type { RunningProcesses } from '../stream/processes.ts'
 import { findRoom } from './queries.ts'
 import type { EventStore } from './store.ts'
 import type { StateRoot, StoredEvent } from './stored-event.ts'
@@ -30,6 +33,11 @@ export interface TurnRoom {
   readonly pending: Map<EventId, StoredEvent>
   readonly pendingNumbers: Map<number, StoredEvent>
   readonly inFlight: Set<Promise<Verdict>>
+  /** Writes handed to the log so far. */
+  commits: number
+  /** How often in a row another process took the room before anything was written. */
+  lost: number
+  wasFenced: boolean
   broken: boolean
 }
 
@@ -51,14 +59,24 @@ export interface Turns {
 /** Tasks that may wait for one room, and rooms kept in memory (by state entries). */
 const waitingMax = 2_000
 const entriesMax = 1_000_000
+/** How often a turn begins again because the room's memory was out of date. */
+const readsMax = 8
+/** How long a process that lost a room waits, for each time, before it takes it back: its owner hardly; in ms. */
+const ownerPauseMs = 5
+const otherPauseMs = 40
+const pausesMax = 5
 
 interface Needs {
   readonly db: Database
   readonly log: LogWriter
   readonly store: EventStore
+  readonly clock: Clock
+  readonly random: Random
+  /** The other processes that may write to rooms; none when absent. */
+  readonly processes?: Pick<RunningProcesses, 'alone' | 'ownerOf' | 'onChange'> | undefined
 }
 
-export function createTurns({ db, log }: Needs): Turns {
+export function createTurns({ db, log, clock, random, processes }: Needs): Turns {
   const queue = createPerKeyQueue({ waitingMax })
   const rooms = new LRUCache<RoomId, TurnRoom>({
     maxSize: entriesMax,
@@ -79,10 +97,23 @@ export function createTurns({ db, log }: Needs): Turns {
       leaving.delete(room)
       rooms.delete(room)
     }
+    const lost = old?.wasFenced === true ? old.lost + 1 : 0
+    await pause(room, lost)
     const fence = await claim(room)
     const turn = await read(room, fence)
-    if (turn !== undefined) rooms.set(room, turn)
+    if (turn === undefined) return undefined
+    turn.lost = lost
+    rooms.set(room, turn)
     return turn
+  }
+
+  /** Two processes that both want a room would take it from each other without end. */
+  async function pause(room: RoomId, lost: number): Promise<void> {
+    const times = Math.min(lost, pausesMax)
+    const spanMs = isOurs(room) ? ownerPauseMs * (times - 1) : otherPauseMs * times
+    if (spanMs <= 0) return
+    const [chance = 0] = random.bytes(1)
+    await clock.sleep((spanMs * (128 + chance)) / 256)
   }
 
   async function claim(room: RoomId): Promise<number> {
@@ -103,6 +134,42 @@ export function createTurns({ db, log }: Needs): Turns {
     })
   }
 
+  /**
+   * What a turn decides without a write (a refusal, "it is so already") has no fence that checks it: where other
+   * processes are about, the fence is asked for by itself, so that nothing is decided from a room's old memory.
+   */
+  async function decide<T>(room: RoomId, work: (turn: TurnRoom) => Promise<T>): Promise<T> {
+    for (let reads = 0; reads < readsMax; reads++) {
+      const known = rooms.peek(room)
+      const turn = await open(room)
+      if (turn === undefined) throw new MatrixError('M_NOT_FOUND', 'Unknown room')
+      const { commits } = turn
+      const isSure = () => turn !== known || turn.commits !== commits || isCurrent(turn)
+      try {
+        const result = await guarded(turn, () => work(turn))
+        if (await isSure()) return result
+      } catch (error) {
+        if (!(error instanceof MatrixError) || (await isSure())) throw error
+      }
+      turn.broken = true
+    }
+    throw busy()
+  }
+
+  async function isCurrent({ room, fence }: TurnRoom): Promise<boolean> {
+    if (processes?.alone !== false) return true
+    const verdict = await log.write({ fence: { room, value: fence }, entries: [] })
+    return verdict.kind === 'done'
+  }
+
+  processes?.onChange(() => {
+    for (const room of [...rooms.keys()]) if (!isOurs(room)) rooms.delete(room)
+  })
+
+  function isOurs(room: RoomId): boolean {
+    return processes?.ownerOf(room) === undefined
+  }
+
   async function queued<T>(room: RoomId, work: () => Promise<T>): Promise<T> {
     try {
       return await queue.run(room, work)
@@ -112,12 +179,7 @@ export function createTurns({ db, log }: Needs): Turns {
   }
 
   return {
-    run: (room, work) =>
-      queued(room, async () => {
-        const turn = await open(room)
-        if (turn === undefined) throw new MatrixError('M_NOT_FOUND', 'Unknown room')
-        return await guarded(turn, () => work(turn))
-      }),
+    run: (room, work) => queued(room, () => decide(room, work)),
     runUnknown: (room, work) =>
       queued(room, async () => {
         const turn = await open(room)
@@ -131,20 +193,26 @@ export function createTurns({ db, log }: Needs): Turns {
         turn.pendingNumbers.set(event.nr, event)
       }
       turn.inFlight.add(verdict)
+      turn.commits++
       const settled = (outcome: Verdict | undefined) => {
         turn.inFlight.delete(verdict)
         if (event !== undefined) {
           turn.pending.delete(event.pdu.eventId)
           turn.pendingNumbers.delete(event.nr)
         }
-        if (outcome?.kind !== 'done') turn.broken = true
+        if (outcome?.kind === 'done') turn.lost = 0
+        else turn.broken = true
+        if (outcome?.kind === 'fenced') turn.wasFenced = true
       }
       verdict.then(settled, () => settled(undefined))
       return verdict
     },
     pending: (room, id) => rooms.peek(room)?.pending.get(id),
     forget: (room) => void rooms.delete(room),
-    adopt: (turn) => void rooms.set(turn.room, turn),
+    adopt(turn) {
+      if (isOurs(turn.room)) rooms.set(turn.room, turn)
+      else rooms.delete(turn.room)
+    },
   }
 }
 
@@ -177,6 +245,9 @@ export function newTurn(
     pending: new Map(),
     pendingNumbers: new Map(),
     inFlight: new Set(),
+    commits: 0,
+    lost: 0,
+    wasFenced: false,
     broken: false,
   }
 }

@@ -1,5 +1,7 @@
 import { MatrixError } from '../../spec/errors.ts'
+import type { Db } from '../database/database.ts'
 import type { LogWrite, LogWriter, Position, Verdict } from './log.ts'
+import { findOnce } from './queries.ts'
 
 /**
  * Writes what has no fence and cannot be a repetition. Answers the positions; throws M_UNKNOWN when the database
@@ -22,4 +24,12 @@ export function refusal(verdict: Exclude<Verdict, { kind: 'done' }>): MatrixErro
     })
   }
   return new MatrixError('M_UNKNOWN', `the write was ${verdict.kind}`)
+}
+
+/** The answer that the first write with this key gave, if there was one. */
+export function firstAnswer(
+  db: Db,
+  { scope, key }: Pick<NonNullable<LogWrite['once']>, 'scope' | 'key'>,
+): Promise<string | undefined> {
+  return findOnce(db, scope, key)
 }
