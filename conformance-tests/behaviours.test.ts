@@ -11,12 +11,16 @@ const [, ...rows] = readFileSync(join(here, 'behaviours.tsv'), 'utf8').trimEnd()
 
 describe('the table of behaviours', () => {
   it('has an area, a behaviour, and a test or an issue in every row', () => {
-    const wrong = rows.filter((row) => !/^[a-z-]+\t[^\t]+\t(#\d+|[\w/-]+\.test\.ts › .+)$/.test(row))
+    const wrong = rows.filter(
+      (row) => !/^[a-z-]+\t[^\t]+\t(#\d+|[\w/-]+\.test\.ts › .+)$/.test(row),
+    )
     expect(wrong).toEqual([])
   })
 
   it('names tests that are there', () => {
-    const named = new Set(rows.map((row) => row.split('\t')[2] ?? '').filter((cell) => cell.includes(' › ')))
+    const named = new Set(
+      rows.map((row) => row.split('\t')[2] ?? '').filter((cell) => cell.includes(' › ')),
+    )
     const missing = [...named].filter((cell) => {
       const [file = '', title = ''] = cell.split(' › ')
       const path = join(here, file)

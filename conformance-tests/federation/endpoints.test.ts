@@ -26,7 +26,7 @@ const routes = [keys, transactions, events, membership, queries]
 describe('every endpoint between servers that this project declares', () => {
   it.each(routes)('is served: %s, %s %s', async (_, method, path) => {
     await using peer = await createPeer()
-    const uri = path.replace(/\{(\w+)\}/g, (__, name: string) =>
+    const uri = path.replace(/\{(\w+)\}/g, (__: string, name: string) =>
       encodeURIComponent(samples[name] ?? 'nothing'),
     )
     const answer = await peer.ask(server, method, uri, method === 'GET' ? undefined : {})
