@@ -30,6 +30,8 @@ export interface OwnedMethod<A extends object, R> {
 }
 
 export interface OwnedMethods {
+  /** This process owns the key. */
+  isOurs(key: string): boolean
   /** Answers calls of the method by other processes, and makes the function that calls it where `key` is owned. */
   add<A extends object, R>(method: OwnedMethod<A, R>): (key: string, args: A) => Promise<R>
 }
@@ -50,6 +52,7 @@ export function createOwnedMethods({
 }): OwnedMethods {
   const forwarding = createForwarding({ processes, peers, clock })
   return {
+    isOurs: (key) => processes.ownerOf(key) === undefined,
     add({ name, args: argsSchema, result: resultSchema, run, totalMs }) {
       peers.handle(name, async (body) => {
         const { args, repeated = false } = Called.parse(body)
