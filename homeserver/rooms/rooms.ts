@@ -78,11 +78,30 @@ export interface Rooms {
   create(who: Requester, request: CreateRoomRequest): Promise<RoomId>
   /** Sends a message or state event (`stateKey` present). */
   send(who: Requester, draft: Draft): Promise<EventId>
-  redact(who: Requester, room: RoomId, redacts: EventId, reason: string | undefined, txn?: TxnKey): Promise<EventId>
-  join(who: Requester, target: RoomId | RoomAlias, options: { via: readonly ServerName[]; content?: JsonObject; reason?: string }): Promise<RoomId>
-  knock(who: Requester, target: RoomId | RoomAlias, options: { via: readonly ServerName[]; reason?: string }): Promise<RoomId>
+  redact(
+    who: Requester,
+    room: RoomId,
+    redacts: EventId,
+    reason: string | undefined,
+    txn?: TxnKey,
+  ): Promise<EventId>
+  join(
+    who: Requester,
+    target: RoomId | RoomAlias,
+    options: { via: readonly ServerName[]; content?: JsonObject; reason?: string },
+  ): Promise<RoomId>
+  knock(
+    who: Requester,
+    target: RoomId | RoomAlias,
+    options: { via: readonly ServerName[]; reason?: string },
+  ): Promise<RoomId>
   leave(who: Requester, room: RoomId, reason?: string): Promise<void>
-  invite(who: Requester, room: RoomId, user: UserId, options: { reason?: string; isDirect?: boolean }): Promise<void>
+  invite(
+    who: Requester,
+    room: RoomId,
+    user: UserId,
+    options: { reason?: string; isDirect?: boolean },
+  ): Promise<void>
   kick(who: Requester, room: RoomId, user: UserId, reason?: string): Promise<void>
   ban(who: Requester, room: RoomId, user: UserId, reason?: string): Promise<void>
   unban(who: Requester, room: RoomId, user: UserId, reason?: string): Promise<void>
@@ -92,10 +111,31 @@ export interface Rooms {
   event(who: Requester, room: RoomId, event: EventId): Promise<Seen>
   state(who: Requester, room: RoomId): Promise<readonly StoredEvent[]>
   stateEvent(who: Requester, room: RoomId, type: string, stateKey: string): Promise<StoredEvent>
-  members(who: Requester, room: RoomId, filter: { at?: string; membership?: Membership; notMembership?: Membership }): Promise<readonly StoredEvent[]>
+  members(
+    who: Requester,
+    room: RoomId,
+    filter: { at?: string; membership?: Membership; notMembership?: Membership },
+  ): Promise<readonly StoredEvent[]>
   joinedMembers(who: Requester, room: RoomId): Promise<readonly MembershipRow[]>
-  messages(who: Requester, room: RoomId, query: { from?: string; to?: string; dir: 'f' | 'b'; limit: number; filter?: JsonObject }): Promise<Page>
-  context(who: Requester, room: RoomId, event: EventId, limit: number, filter?: JsonObject): Promise<{ event: Seen; before: readonly Seen[]; after: readonly Seen[]; state: readonly StoredEvent[]; start: string; end: string }>
+  messages(
+    who: Requester,
+    room: RoomId,
+    query: { from?: string; to?: string; dir: 'f' | 'b'; limit: number; filter?: JsonObject },
+  ): Promise<Page>
+  context(
+    who: Requester,
+    room: RoomId,
+    event: EventId,
+    limit: number,
+    filter?: JsonObject,
+  ): Promise<{
+    event: Seen
+    before: readonly Seen[]
+    after: readonly Seen[]
+    state: readonly StoredEvent[]
+    start: string
+    end: string
+  }>
 
   /** Directory. */
   resolveAlias(alias: RoomAlias): Promise<{ room: RoomId; servers: readonly ServerName[] }>
@@ -107,7 +147,11 @@ export interface Rooms {
   publicRooms(query: { limit: number; since?: string; term?: string }): Promise<JsonObject>
 
   /** Client form of events for a viewer, as JSON text: unsigned (age, transaction_id, redacted_because, prev_content, membership) is spliced in. */
-  clientEvent(event: StoredEvent | Seen, viewer: { user: UserId; device?: DeviceId } | undefined, format?: 'client' | 'sync' | 'stripped'): string
+  clientEvent(
+    event: StoredEvent | Seen,
+    viewer: { user: UserId; device?: DeviceId } | undefined,
+    format?: 'client' | 'sync' | 'stripped',
+  ): string
 }
 
 /** Memberships as sync, receipts, device lists and federation read them: cached, kept true by the tail. */

@@ -1,0 +1,77 @@
+/** The rooms slice, built in order from its parts. */
+import type { SigningKey } from '../../spec/crypto/ed25519.ts'
+import type { ServerName, UserId } from '../../spec/ids.ts'
+import type { JsonObject } from '../../spec/json.ts'
+import { defaultRoomVersion as versionDefault } from '../../spec/room/version.ts'
+import type { Database } from '../database/database.ts'
+import type { Events, Seen } from '../events/events.ts'
+import type { StoredEvent } from '../events/stored-event.ts'
+import type { Clock } from '../platform/clock.ts'
+import type { Logger } from '../platform/log.ts'
+import type { Random } from '../platform/random.ts'
+import type { KeyRing, Remote } from '../ports.ts'
+import type { LogWriter, Tail } from '../stream/log.ts'
+import { createClientEvents } from './client-event.ts'
+import { createRoomMaking } from './create.ts'
+import { createDirectory } from './directory.ts'
+import { createHandshakes } from './handshakes.ts'
+import { createMembershipChanges } from './membership.ts'
+import { createPages } from './pages.ts'
+import { createPublicRooms } from './public-rooms.ts'
+import { createReading } from './reading.ts'
+import type { Memberships, Rooms } from './rooms.ts'
+import { createViewing } from './viewing.ts'
+import { createWriting } from './writing.ts'
+
+export interface RoomsNeeds {
+  readonly serverName: ServerName
+  readonly key: SigningKey
+  readonly keys: KeyRing
+  readonly db: Database
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Pick<LogWriter, 'write'>
+  readonly tail: Pick<Tail, 'subscribe'>
+  readonly events: Events
+  readonly memberships: Memberships
+  readonly remote: Remote
+  /** Name and avatar of a local user; empty when there are none. */
+  readonly profileOf: (user: UserId) => Promise<JsonObject>
+  readonly defaultRoomVersion?: string
+  readonly logger?: Logger
+}
+
+/** Rooms as the engine's other slices have them. */
+export interface EngineRooms extends Rooms {
+  /** Carries a changed name or avatar into the rooms that the user is in. */
+  propagateProfile(user: UserId, profile: JsonObject): Promise<void>
+  /** Leaves every room and rejects every invite; may be called again. */
+  leaveAll(user: UserId): Promise<void>
+  /** Gets at hand what `clientEvent` needs to show these at once: redactions, and rules of their rooms. */
+  preload(events: readonly (StoredEvent | Seen)[]): Promise<void>
+}
+
+/** Builds the slice; before the tail starts. */
+export function createRooms(needs: RoomsNeeds): EngineRooms {
+  const { defaultRoomVersion = versionDefault } = needs
+  const clientEvents = createClientEvents(needs)
+  const directory = createDirectory(needs)
+  const { resolveAlias, roomOf: roomOfAlias, book: aliases, ...aliasing } = directory
+  const handshakes = createHandshakes(needs)
+  const changes = createMembershipChanges({ ...needs, handshakes, resolveAlias })
+  const viewing = createViewing(needs)
+  const reading = { ...needs, viewing, clientEvents }
+  const { put: _, ...membership } = changes
+  return {
+    ...createRoomMaking({ ...needs, defaultRoomVersion, changes, aliases }),
+    ...createWriting({ ...needs, changes, roomOfAlias }),
+    ...membership,
+    ...createReading(reading),
+    ...createPages(reading),
+    ...createPublicRooms(needs),
+    ...aliasing,
+    resolveAlias,
+    clientEvent: (event, viewer, format) => clientEvents.text(event, viewer, format),
+    preload: (events) => clientEvents.preload(events),
+  }
+}

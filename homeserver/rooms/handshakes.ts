@@ -1,0 +1,211 @@
+/**
+ * Joining, leaving and knocking by other servers, and inviting their users. What another server gives us to sign is
+ * rebuilt from our own fields.
+ */
+import type { SigningKey } from '../../spec/crypto/ed25519.ts'
+import { MatrixError, notFound } from '../../spec/errors.ts'
+import type { Pdu } from '../../spec/events/event.ts'
+import { isUserId, type RoomId, type ServerName, type UserId } from '../../spec/ids.ts'
+import { integerAt, type Json, type JsonObject, objectAt } from '../../spec/json.ts'
+import { finishPdu, parsePdu } from '../../spec/room/event-format.ts'
+import { type RoomVersionRules, roomVersions, rulesOf } from '../../spec/room/version.ts'
+import type { Events } from '../events/events.ts'
+import type { Clock } from '../platform/clock.ts'
+import type { Logger } from '../platform/log.ts'
+import type { Random } from '../platform/random.ts'
+import type { KeyRing, Remote } from '../ports.ts'
+import { shownState } from './shown-state.ts'
+import { isSignedBy } from './signed-by.ts'
+
+/** Servers that are asked to let a user in. */
+const candidatesMax = 20
+const eventIdLength = 24
+
+/** What our user wants to be in a room of other servers. */
+export interface Entry {
+  readonly room: RoomId
+  readonly user: UserId
+  readonly membership: 'join' | 'leave' | 'knock'
+  /** Content beside the membership. */
+  readonly content: JsonObject
+  /** Servers to ask, in order. */
+  readonly candidates: readonly ServerName[]
+}
+
+export interface Handshakes {
+  /** Resolves when the room is here, or when its servers will send us the join. */
+  join(entry: Entry): Promise<void>
+  /** Answers our leave as the other server took it. */
+  leave(entry: Entry): Promise<Made>
+  knock(entry: Entry): Promise<Made & { readonly state: readonly JsonObject[] }>
+  /** Has the invited user's server sign an invite of ours; answers the invite with both signatures. */
+  invite(pdu: Pdu, rules: RoomVersionRules, server: ServerName, sender: UserId): Promise<Pdu>
+}
+
+/** An event of ours in a room of others. */
+export interface Made {
+  readonly pdu: Pdu
+  readonly rules: RoomVersionRules
+}
+
+export interface HandshakeNeeds {
+  readonly serverName: ServerName
+  readonly key: SigningKey
+  readonly keys: KeyRing
+  readonly clock: Clock
+  readonly random: Random
+  readonly remote: Remote
+  readonly events: Pick<Events, 'importRoom' | 'receive' | 'serversIn' | 'currentState'>
+  readonly logger?: Logger
+}
+
+export function createHandshakes(needs: HandshakeNeeds): Handshakes {
+  const { serverName, key, keys, remote, events } = needs
+  const versions = [...roomVersions.keys()]
+
+  /** Asks one server after the other until one answers; what it forbids is final. */
+  async function firstOf<T>(
+    { room, candidates }: Entry,
+    ask: (server: ServerName) => Promise<T>,
+  ): Promise<T> {
+    const servers = [...new Set(candidates)].filter((server) => server !== serverName)
+    let failure: MatrixError | undefined
+    for (const server of servers.slice(0, candidatesMax)) {
+      try {
+        return await ask(server)
+      } catch (error) {
+        if (!(error instanceof MatrixError)) throw error
+        if (isFinal(error)) throw error
+        needs.logger?.info({ room, server, errcode: error.errcode }, 'handshake failed')
+        failure = error
+      }
+    }
+    if (failure === undefined) throw notFound('A server that is in the room was')
+    throw outward(failure)
+  }
+
+  /** The event that the template stands for, signed by us. */
+  function build(
+    entry: Entry,
+    { room_version: version = '1', event }: { room_version?: string; event: JsonObject },
+  ): Made {
+    const rules = rulesOf(version)
+    if (rules === undefined) {
+      throw new MatrixError(
+        'M_INCOMPATIBLE_ROOM_VERSION',
+        `this server does not know room version ${version}`,
+        { fields: { room_version: version } },
+      )
+    }
+    const draft = rebuilt(needs, entry, event, rules)
+    return { rules, pdu: finishPdu(draft, rules, serverName, key) }
+  }
+
+  async function joinBy(server: ServerName, entry: Entry): Promise<void> {
+    const { room, user } = entry
+    const { rules, pdu } = build(entry, await remote.makeJoin(server, room, user, versions))
+    const answer = await remote.sendJoin(server, room, pdu.eventId, pdu.json)
+    const join = answer.event === undefined ? pdu : withSignaturesOf(pdu, answer.event, rules)
+    if ((await events.serversIn(room)).has(serverName)) {
+      const receipt = (await events.receive(server, room, [join.json])).get(join.eventId)
+      if (receipt?.kind === 'accepted' || receipt?.kind === 'known') return
+      throw new MatrixError('M_FORBIDDEN', 'the join was not accepted')
+    }
+    await events.importRoom({
+      room,
+      rules,
+      join,
+      origin: server,
+      state: answer.state,
+      authChain: answer.auth_chain,
+    })
+  }
+
+  return {
+    join: (entry) => firstOf(entry, (server) => joinBy(server, entry)),
+    leave: (entry) =>
+      firstOf(entry, async (server) => {
+        const { room, user } = entry
+        const made = build(entry, await remote.makeLeave(server, room, user))
+        await remote.sendLeave(server, room, made.pdu.eventId, made.pdu.json)
+        return made
+      }),
+    knock: (entry) =>
+      firstOf(entry, async (server) => {
+        const { room, user } = entry
+        const made = build(entry, await remote.makeKnock(server, room, user, versions))
+        const answer = await remote.sendKnock(server, room, made.pdu.eventId, made.pdu.json)
+        return { ...made, state: answer.knock_room_state }
+      }),
+    async invite(pdu, rules, server, sender) {
+      const state = await shownState(events, pdu.roomId, sender)
+      const answer = await remote
+        .invite(server, pdu.roomId, pdu.eventId, {
+          room_version: rules.version,
+          event: pdu.json,
+          invite_room_state: state.map((event) => event.pdu.json),
+        })
+        .catch((error) => {
+          throw error instanceof MatrixError ? outward(error) : error
+        })
+      const signed = withSignaturesOf(pdu, answer, rules)
+      if (!(await isSignedBy(keys, server, signed, rules))) {
+        throw new MatrixError('M_UNKNOWN', `${server} did not sign the invite`, { status: 502 })
+      }
+      return signed
+    },
+  }
+}
+
+/** Our event from our own fields; of the template only its place in the room and who vouches for a join. */
+function rebuilt(
+  { clock, random, serverName }: HandshakeNeeds,
+  { room, user, membership, content }: Entry,
+  template: JsonObject,
+  rules: RoomVersionRules,
+): JsonObject {
+  const authoriser = objectAt(template, 'content')?.['join_authorised_via_users_server']
+  const isVouchedFor = membership === 'join' && rules.restrictedJoin && isUserId(authoriser)
+  const draft: Record<string, Json> = {
+    auth_events: template['auth_events'] ?? [],
+    content: {
+      ...content,
+      membership,
+      ...(isVouchedFor && { join_authorised_via_users_server: authoriser }),
+    },
+    depth: Math.max(1, integerAt(template, 'depth') ?? 1),
+    origin_server_ts: clock.now(),
+    prev_events: template['prev_events'] ?? [],
+    room_id: room,
+    sender: user,
+    state_key: user,
+    type: 'm.room.member',
+  }
+  if (rules.eventIdFormat === 'opaque') {
+    draft['event_id'] = `$${random.text(eventIdLength)}:${serverName}`
+    draft['origin'] = serverName
+  }
+  return draft
+}
+
+/** Our event with the signatures that others put on it; everything else of what they sent back is ours. */
+function withSignaturesOf(pdu: Pdu, answer: JsonObject, rules: RoomVersionRules): Pdu {
+  const signatures: Record<string, Json> = { ...objectAt(pdu.json, 'signatures') }
+  for (const server of Object.keys(objectAt(answer, 'signatures') ?? {})) {
+    if (Object.hasOwn(signatures, server)) continue
+    const theirs = objectAt(objectAt(answer, 'signatures') ?? {}, server)
+    if (theirs !== undefined) signatures[server] = theirs
+  }
+  return parsePdu({ ...pdu.json, signatures }, rules)
+}
+
+/** Refusals that the next server would repeat. */
+function isFinal({ errcode }: MatrixError): boolean {
+  return errcode === 'M_FORBIDDEN' || errcode === 'M_INCOMPATIBLE_ROOM_VERSION'
+}
+
+/** A server's failure as our client is told it. */
+function outward(error: MatrixError): MatrixError {
+  if (error.status < 500 && error.status !== 401 && error.status !== 429) return error
+  return new MatrixError(error.errcode, error.message, { status: 502, fields: error.fields })
+}

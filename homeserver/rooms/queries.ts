@@ -1,0 +1,121 @@
+import type { EventId, RoomAlias, RoomId, ServerName, UserId } from '../../spec/ids.ts'
+import type { Db } from '../database/database.ts'
+import type { Membership } from './rooms.ts'
+
+/** A row of `memberships`; what it holds was parsed before it was written. */
+export interface StoredMembership {
+  readonly room_id: RoomId
+  readonly user_id: UserId
+  readonly membership: Membership
+  readonly event_id: EventId
+  readonly sender: UserId
+  readonly since: number
+  readonly position: number
+  readonly display_name: string | null
+  readonly avatar_url: string | null
+  readonly forgotten: boolean
+}
+
+const selectMemberships = `
+  select room_id, user_id, membership, event_id, sender, since, position, display_name, avatar_url, forgotten
+  from memberships`
+
+export async function membershipsOfUser(db: Db, user: UserId): Promise<StoredMembership[]> {
+  return await db.query(`${selectMemberships} where user_id = $1`, [user])
+}
+
+export async function membershipsOfRoom(db: Db, room: RoomId): Promise<StoredMembership[]> {
+  return await db.query(`${selectMemberships} where room_id = $1`, [room])
+}
+
+/** Rows of pairs of a room and a user. */
+export async function membershipsOf(
+  db: Db,
+  pairs: readonly { readonly room: string; readonly user: string }[],
+): Promise<StoredMembership[]> {
+  return await db.query(
+    `${selectMemberships} where (room_id, user_id) in
+       (select room, member from unnest($1::text[], $2::text[]) as p(room, member))`,
+    [pairs.map(({ room }) => room), pairs.map(({ user }) => user)],
+  )
+}
+
+/** JSON text of the stripped events that came with an invite or a knock. */
+export async function strippedStateOf(
+  db: Db,
+  room: RoomId,
+  user: UserId,
+): Promise<string | undefined> {
+  const [row] = await db<{ state: string }>`
+    select state from stripped_states where room_id = ${room} and user_id = ${user}`
+  return row?.state
+}
+
+export interface StoredAlias {
+  readonly alias: RoomAlias
+  readonly room_id: RoomId
+  readonly creator: UserId
+  readonly servers: readonly ServerName[]
+}
+
+export async function findAlias(db: Db, alias: RoomAlias): Promise<StoredAlias | undefined> {
+  const [row] = await db<StoredAlias>`
+    select alias, room_id, creator, servers from room_aliases where alias = ${alias}`
+  return row
+}
+
+/** False when the alias was taken before. */
+export async function insertAlias(
+  db: Db,
+  alias: Omit<StoredAlias, 'room_id'> & { readonly room: RoomId | '' },
+): Promise<boolean> {
+  const rows = await db`
+    insert into room_aliases (alias, room_id, creator, servers)
+    values (${alias.alias}, ${alias.room}, ${alias.creator}, ${alias.servers})
+    on conflict do nothing returning alias`
+  return rows.length > 0
+}
+
+/** Gives a reserved alias its room. */
+export async function setAliasRoom(db: Db, alias: RoomAlias, room: RoomId): Promise<void> {
+  await db`update room_aliases set room_id = ${room} where alias = ${alias}`
+}
+
+export async function deleteAlias(db: Db, alias: RoomAlias): Promise<boolean> {
+  const rows = await db`delete from room_aliases where alias = ${alias} returning alias`
+  return rows.length > 0
+}
+
+export async function aliasesOfRoom(
+  db: Db,
+  room: RoomId,
+  limit: number,
+): Promise<{ alias: RoomAlias }[]> {
+  return await db`
+    select alias from room_aliases where room_id = ${room} order by alias limit ${limit}`
+}
+
+export async function isPublished(db: Db, room: RoomId): Promise<boolean> {
+  const rows = await db`select room_id from published_rooms where room_id = ${room}`
+  return rows.length > 0
+}
+
+export async function publishRoom(db: Db, room: RoomId): Promise<void> {
+  await db`insert into published_rooms (room_id) values (${room}) on conflict do nothing`
+}
+
+export async function unpublishRoom(db: Db, room: RoomId): Promise<void> {
+  await db`delete from published_rooms where room_id = ${room}`
+}
+
+/** Published rooms with somebody in them, the largest first. */
+export async function publishedRooms(
+  db: Db,
+  limit: number,
+): Promise<{ room_id: RoomId; joined: number }[]> {
+  return await db`
+    select p.room_id, m.joined from published_rooms p
+    join lateral (select count(*) as joined from memberships m
+                  where m.room_id = p.room_id and m.membership = 'join') m on m.joined > 0
+    order by m.joined desc, p.room_id limit ${limit}`
+}

@@ -1,0 +1,204 @@
+/**
+ * The resident's side of the handshakes by which users of other servers join, leave and knock on rooms that are here,
+ * and the invited side of an invite for one of ours.
+ */
+import type { SigningKey } from '../../spec/crypto/ed25519.ts'
+import { forbidden, invalidParam, MatrixError, notFound } from '../../spec/errors.ts'
+import type { Pdu } from '../../spec/events/event.ts'
+import {
+  type EventId,
+  isUserId,
+  type RoomId,
+  type ServerName,
+  serverOfUser,
+  type UserId,
+} from '../../spec/ids.ts'
+import type { JsonObject } from '../../spec/json.ts'
+import { countersignPdu, parsePdu } from '../../spec/room/event-format.ts'
+import type { RoomVersionRules } from '../../spec/room/version.ts'
+import type { Events } from '../events/events.ts'
+import type { StoredEvent } from '../events/stored-event.ts'
+import type { KeyRing } from '../ports.ts'
+import type { LogWriter } from '../stream/log.ts'
+import { type MemberAction, planMember } from './member-plan.ts'
+import { storeOutOfBand } from './out-of-band.ts'
+import { type ReceivedInvite, requireInvite } from './received-invite.ts'
+import { authoriserOf } from './restricted-join.ts'
+import type { Memberships } from './rooms.ts'
+import { shownState, strippedFrom } from './shown-state.ts'
+
+export type { ReceivedInvite } from './received-invite.ts'
+
+/** What another server may ask of us for its users; each throws MatrixError. */
+export interface RemoteMembership {
+  makeJoin(
+    origin: ServerName,
+    room: RoomId,
+    user: UserId,
+    versions: readonly string[],
+  ): Promise<Template>
+  sendJoin(origin: ServerName, room: RoomId, event: JsonObject): Promise<Joined>
+  makeLeave(origin: ServerName, room: RoomId, user: UserId): Promise<Template>
+  sendLeave(origin: ServerName, room: RoomId, event: JsonObject): Promise<void>
+  makeKnock(
+    origin: ServerName,
+    room: RoomId,
+    user: UserId,
+    versions: readonly string[],
+  ): Promise<Template>
+  /** Answers the room's stripped state as full events. */
+  sendKnock(origin: ServerName, room: RoomId, event: JsonObject): Promise<readonly JsonObject[]>
+  /** Answers the event with our signature. */
+  receiveInvite(origin: ServerName, invite: ReceivedInvite): Promise<JsonObject>
+}
+
+export interface Template {
+  readonly room_version: string
+  readonly event: JsonObject
+}
+
+export interface Joined {
+  /** The join as it was accepted, with our signature where the room's rules need it. */
+  readonly event: StoredEvent
+  readonly state: readonly StoredEvent[]
+  readonly authChain: readonly StoredEvent[]
+  readonly serversInRoom: readonly ServerName[]
+}
+
+export interface RemoteMembershipNeeds {
+  readonly serverName: ServerName
+  readonly key: SigningKey
+  readonly keys: KeyRing
+  readonly log: Pick<LogWriter, 'write'>
+  readonly events: Events
+  readonly memberships: Memberships
+}
+
+export function createRemoteMembership(needs: RemoteMembershipNeeds): RemoteMembership {
+  const { serverName, key, events } = needs
+
+  /** Rules of a room that this server is in. */
+  async function requireHere(room: RoomId): Promise<RoomVersionRules> {
+    const rules = await events.rulesOf(room)
+    const isHere = rules !== undefined && (await events.serversIn(room)).has(serverName)
+    if (!isHere) throw notFound('Room')
+    return rules
+  }
+
+  /** An event for the other server to sign, as it would be accepted now. */
+  async function template(room: RoomId, user: UserId, action: MemberAction): Promise<Template> {
+    const rules = await requireHere(room)
+    const pdu = await events.prepare(room, (view) =>
+      planMember(needs, view, { action, sender: user, target: user, content: {} }),
+    )
+    const { hashes: _, signatures: __, event_id: ___, origin: ____, ...event } = pdu.json
+    return { room_version: rules.version, event }
+  }
+
+  async function requireVersion(room: RoomId, versions: readonly string[]): Promise<void> {
+    const { version } = await requireHere(room)
+    if (versions.includes(version)) return
+    throw new MatrixError(
+      'M_INCOMPATIBLE_ROOM_VERSION',
+      'Your homeserver does not support the features required to interact with this room',
+      { fields: { room_version: version } },
+    )
+  }
+
+  /** Takes a member event of the other server's own user, which we send on to the room. */
+  async function take(
+    origin: ServerName,
+    room: RoomId,
+    event: JsonObject,
+    membership: 'join' | 'leave' | 'knock',
+  ): Promise<StoredEvent> {
+    const rules = await requireHere(room)
+    const given = parsePdu(event, rules)
+    requireOwn(origin, room, given, membership)
+    const pdu = await vouchedFor(given, rules)
+    const options = { onBehalfOf: origin }
+    const receipts = await events.receive(origin, room, [pdu.json], options)
+    const receipt = receipts.get(pdu.eventId)
+    if (receipt?.kind !== 'accepted' && receipt?.kind !== 'known') {
+      throw forbidden(receipt?.reason ?? 'the event was not accepted')
+    }
+    return await requireStored(pdu.eventId)
+  }
+
+  /** A restricted join that one of our members vouches for gets our signature, if it is still right. */
+  async function vouchedFor(pdu: Pdu, rules: RoomVersionRules): Promise<Pdu> {
+    const authoriser = pdu.content['join_authorised_via_users_server']
+    const isOurs = isUserId(authoriser) && serverOfUser(authoriser) === serverName
+    if (!rules.restrictedJoin || !isOurs || pdu.content['membership'] !== 'join') return pdu
+    await events.prepare(pdu.roomId, async (view) => {
+      await authoriserOf(needs, view, pdu.sender)
+      return await planMember(needs, view, {
+        ...{ action: 'join', sender: pdu.sender, target: pdu.sender, content: {} },
+      })
+    })
+    return countersignPdu(pdu, rules, serverName, key)
+  }
+
+  async function requireStored(id: EventId): Promise<StoredEvent> {
+    const event = (await events.get([id])).get(id)
+    if (event === undefined) throw new MatrixError('M_UNKNOWN', 'the event was not stored')
+    if (event.rejected !== undefined) throw forbidden(event.rejected)
+    return event
+  }
+
+  return {
+    async makeJoin(_origin, room, user, versions) {
+      await requireVersion(room, versions)
+      return await template(room, user, 'join')
+    },
+    async sendJoin(origin, room, event) {
+      const join = await take(origin, room, event, 'join')
+      const before = await events.stateAt(join.stateBefore ?? 0)
+      const state = [...before.values()]
+      const ids = state.map(({ pdu }) => pdu.eventId)
+      return {
+        event: join,
+        state,
+        authChain: await events.authChain([...ids, join.pdu.eventId]),
+        serversInRoom: [...(await events.serversIn(room))],
+      }
+    },
+    makeLeave: (_origin, room, user) => template(room, user, 'leave'),
+    async sendLeave(origin, room, event) {
+      await take(origin, room, event, 'leave')
+    },
+    async makeKnock(_origin, room, user, versions) {
+      await requireVersion(room, versions)
+      return await template(room, user, 'knock')
+    },
+    async sendKnock(origin, room, event) {
+      await take(origin, room, event, 'knock')
+      return (await shownState(events, room)).map(({ pdu }) => pdu.json)
+    },
+    async receiveInvite(origin, invite) {
+      const { room, inviteRoomState } = invite
+      const { pdu, rules, user } = await requireInvite(needs, origin, invite)
+      const signed = countersignPdu(pdu, rules, serverName, key)
+      // In a room that is here the invite comes with the room's other events.
+      if (!(await events.serversIn(room)).has(serverName)) {
+        const row = (await needs.memberships.ofUser(user)).get(room)
+        if (row?.membership === 'join') throw forbidden('The user is in the room')
+        await storeOutOfBand(needs, signed, rules, strippedFrom(inviteRoomState))
+      }
+      return signed.json
+    },
+  }
+}
+
+function requireOwn(
+  origin: ServerName,
+  room: RoomId,
+  { type, sender, stateKey, roomId, content }: Pdu,
+  membership: string,
+): void {
+  if (type !== 'm.room.member') throw invalidParam('type', 'not a membership')
+  if (roomId !== room) throw invalidParam('room_id', 'another room')
+  if (sender !== stateKey) throw invalidParam('state_key', 'not the sender')
+  if (content['membership'] !== membership) throw invalidParam('membership', `not ${membership}`)
+  if (serverOfUser(sender) !== origin) throw forbidden('the user is of another server')
+}
