@@ -83,10 +83,10 @@ export const settingsSchema = z.strictObject({
   registrationTokens: list('Tokens that open registration when it takes them.', true),
   guests: flag(false, 'Whether visitors without an account may look at rooms that allow it.'),
   accessTokenMs: integer(
-    0,
-    0,
+    300_000,
+    10_000,
     31_536_000_000,
-    'Life of the access token of a client that can refresh it; 0: it does not end.',
+    'Life of the access token of a client that can refresh it.',
   ),
 
   // Behaviour

@@ -1,6 +1,13 @@
+import { readFileSync } from 'node:fs'
 import type { RequestListener } from 'node:http'
+import { createClientApi } from '../../client-api/client-api.ts'
+import type { ClientApiConfig } from '../../client-api/needs.ts'
+import { createFederation } from '../../federation/federation.ts'
+import { createOutbound } from '../../federation/outbound.ts'
 import type { Accounts } from '../accounts/accounts.ts'
-import type { Config } from '../config.ts'
+import { registerSenders } from '../appservices/senders.ts'
+import { createHomeserver, type Homeserver } from '../compose.ts'
+import { type Config, ConfigError } from '../config.ts'
 import type { Database } from '../database/database.ts'
 import type { Instance } from '../keys/instance.ts'
 import type { Clock } from '../platform/clock.ts'
@@ -11,6 +18,7 @@ import type { Random } from '../platform/random.ts'
 /** What every process of ours has before its slices. */
 export interface Foundation {
   readonly config: Config
+  readonly databaseUrl: string
   readonly db: Database
   readonly instance: Instance
   readonly log: Logger
@@ -27,19 +35,97 @@ export interface Foundation {
 export interface Assembled extends AsyncDisposable {
   readonly client: RequestListener
   readonly federation: RequestListener
-  readonly accounts: Pick<Accounts, 'register' | 'hasAdmin' | 'createAdminInvite'> | undefined
+  readonly accounts: Pick<Accounts, 'register' | 'hasAdmin' | 'createAdminInvite'>
+  /** Becomes one of the instance's processes; the command line does without. */
+  start(): Promise<void>
 }
 
 /** Builds every slice and both borders. */
-export async function assemble(_foundation: Foundation): Promise<Assembled> {
-  const unrecognized: RequestListener = (_request, response) => {
-    response.writeHead(404, { 'content-type': 'application/json' })
-    response.end('{"errcode":"M_UNRECOGNIZED","error":"Unrecognized request"}')
-  }
+export async function assemble(foundation: Foundation): Promise<Assembled> {
+  const { config, instance, metrics } = foundation
+  const { serverName, signingKey: key } = instance
+  const outbound = await createOutbound({ ...foundation, settings: outboundSettings(config, key) })
+  const house = await createHomeserver({
+    ...foundation,
+    ...outbound,
+    signingKey: key,
+    internalSecret: instance.secretFor('processes'),
+  })
+  measure(metrics, house)
+  const federation = createFederation({
+    ...foundation,
+    ...house.stream,
+    serverName,
+    key,
+    outbound,
+    engine: { ...house, membership: house.remoteMembership },
+    limits: {
+      bodyBytesMax: config.federationBodySizeBytes,
+      jsonDepthMax: config.jsonDepth,
+    },
+  })
+  const client = createClientApi({
+    ...foundation,
+    ...house,
+    config: clientConfig(config),
+    remote: outbound.remote,
+  })
   return {
-    client: unrecognized,
-    federation: unrecognized,
-    accounts: undefined,
-    [Symbol.asyncDispose]: async () => {},
+    client: client.callback(),
+    federation: federation.listener,
+    accounts: house.accounts,
+    async start() {
+      await house.start()
+      await federation.start()
+      await registerSenders(house.appservices, house.accounts)
+    },
+    async [Symbol.asyncDispose]() {
+      await federation[Symbol.asyncDispose]()
+      await house[Symbol.asyncDispose]()
+      await outbound[Symbol.asyncDispose]()
+    },
+  }
+}
+
+/** What an operator watches beside the process itself. */
+function measure(metrics: Metrics, { stream }: Homeserver): void {
+  const { tail, processes } = stream
+  metrics.measure(
+    'folkmoot_log_position',
+    'Newest position of the log seen here',
+    () => tail.position,
+  )
+  metrics.measure(
+    'folkmoot_other_processes',
+    'Other live processes of this server',
+    () => processes.others().length,
+  )
+}
+
+function outboundSettings(config: Config, key: Instance['signingKey']) {
+  return {
+    serverName: config.serverName,
+    key,
+    allowedNetworks: config.federationAllowPrivate,
+    authorities: authoritiesOf(config),
+  }
+}
+
+function authoritiesOf({ federationCaFile: path }: Config): string[] {
+  if (path === '') return []
+  try {
+    return [readFileSync(path, 'utf8')]
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error)
+    throw new ConfigError(`federation_ca_file = ${path}: ${why}`)
+  }
+}
+
+/** At the border, what is not set is absent. */
+function clientConfig({ adminContact, federationAddress, ...config }: Config): ClientApiConfig {
+  return {
+    ...config,
+    ...(adminContact !== '' && { adminContact }),
+    ...(federationAddress !== '' && { federationAddress }),
   }
 }

@@ -41,6 +41,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
   })
   const metrics = createMetrics()
   const house = await build(options, db, metrics, stopping.signal)
+  await house.start()
   const listeners = await open(options, house, metrics, createReadiness(db, stopping.signal))
   const { client, federation, ops } = listeners
 
@@ -49,7 +50,7 @@ export async function serve(options: ServeOptions): Promise<Serving> {
     federationUrl: federation?.url,
     createFirstAdminToken: async () => {
       const { accounts } = house
-      if (accounts === undefined || (await accounts.hasAdmin())) return undefined
+      if (await accounts.hasAdmin()) return undefined
       return await accounts.createAdminInvite()
     },
     stop: async () => {
@@ -64,13 +65,14 @@ export async function serve(options: ServeOptions): Promise<Serving> {
 
 /** The house without its doors, also for the command line. */
 export async function build(
-  options: Pick<ServeOptions, 'config' | 'log'>,
+  options: Pick<ServeOptions, 'config' | 'databaseUrl' | 'log'>,
   db: Database,
   metrics: Metrics,
   stopping: AbortSignal,
 ): Promise<Assembled> {
   return await assemble({
     config: options.config,
+    databaseUrl: options.databaseUrl,
     db,
     instance: await openOurs(options.config, db),
     log: options.log,

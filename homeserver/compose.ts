@@ -1,0 +1,152 @@
+/**
+ * The house plan: every slice of the engine, built once, each from those above it. Read it top to bottom. Nothing
+ * runs before `start`: the loaders of the log's tail are set while the slices are built.
+ */
+import type { SigningKey } from '../spec/crypto/ed25519.ts'
+import { createAccountData } from './accounts/account-data.ts'
+import { createAccounts } from './accounts/accounts.ts'
+import { createInteractiveAuth } from './accounts/interactive-auth.ts'
+import { createProfiles, type Profiles } from './accounts/profiles.ts'
+import { createSessions } from './accounts/sessions.ts'
+import { loadAppservices } from './appservices/appservices.ts'
+import type { Config } from './config.ts'
+import type { Database } from './database/database.ts'
+import { createDeviceLists } from './encryption/device-lists.ts'
+import { createEncryption } from './encryption/encryption.ts'
+import { createKeyBackup } from './encryption/key-backup.ts'
+import { createToDevice } from './encryption/to-device.ts'
+import { receiveAtOwner } from './events/at-owner.ts'
+import { createEvents } from './events/create-events.ts'
+import { createJobs } from './jobs/jobs.ts'
+import { createNotifications } from './notifications/notifications.ts'
+import { createPushRules } from './notifications/push-rules.ts'
+import type { Clock } from './platform/clock.ts'
+import type { Logger } from './platform/log.ts'
+import type { Random } from './platform/random.ts'
+import type { KeyRing, Remote } from './ports.ts'
+import { createPresence } from './presence/presence.ts'
+import { createReceipts } from './receipts/receipts.ts'
+import { createTyping } from './receipts/typing.ts'
+import { atOwner } from './rooms/at-owner.ts'
+import { createRooms } from './rooms/create-rooms.ts'
+import { membershipRowOf } from './rooms/membership-row.ts'
+import { createMemberships } from './rooms/memberships.ts'
+import { handshakesAtOwner } from './rooms/remote-at-owner.ts'
+import { createRemoteMembership } from './rooms/remote-membership.ts'
+import { createOwnedMethods } from './stream/owned-methods.ts'
+import { createStream } from './stream/stream.ts'
+import { createSync } from './sync/sync.ts'
+
+/** What the house stands on. */
+export interface HomeserverNeeds {
+  readonly config: Config
+  readonly databaseUrl: string
+  readonly db: Database
+  readonly signingKey: SigningKey
+  /** What the processes of this instance know of each other. */
+  readonly internalSecret: string
+  readonly remote: Remote
+  readonly keys: KeyRing
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Logger
+}
+
+/** The engine, built and not yet running. */
+export type Homeserver = Awaited<ReturnType<typeof createHomeserver>>
+
+/** Builds the slices; `start` lets them run, disposal ends them in the opposite order. */
+export async function createHomeserver(needs: HomeserverNeeds) {
+  const { config, db, signingKey: key, remote, keys, clock, random } = needs
+  const serverName = config.serverName
+  const appservices = loadAppservices({ files: config.appserviceFiles, serverName })
+  const stream = await createStream({ ...needs, settings: streamSettings(needs) })
+  const { writer, tail, processes, bus } = stream
+  const base = { db, clock, random, serverName, remote, tail, log: writer }
+  const { self } = processes
+
+  const jobs = createJobs({ ...base, writer, log: needs.log })
+  const pushRules = createPushRules(base)
+  const accountData = createAccountData({ ...base, pushRules })
+  const memberships = createMemberships(base)
+  const owned = createOwnedMethods({ ...stream, clock })
+  const localEvents = createEvents({
+    ...base,
+    ...{ key, keys, writer, log: needs.log, membershipRow: membershipRowOf, processes },
+  })
+  const events = { ...localEvents, receive: receiveAtOwner(localEvents, owned) }
+  const deviceLists = createDeviceLists({ ...base, memberships })
+  const { accessTokenMs: refreshableTokenMs } = config
+  const sessions = createSessions({ ...base, deviceLists, refreshableTokenMs })
+  const { deviceNames } = sessions
+  const encryption = createEncryption({ ...base, deviceLists, memberships, deviceNames })
+  const toDevice = createToDevice({ ...base, deviceNames })
+  const keyBackup = createKeyBackup(base)
+
+  // Profiles and rooms tell each other: a name goes into rooms, and member events are filled from profiles.
+  const profiles: Profiles = createProfiles({
+    ...base,
+    propagate: (user, profile) => rooms.propagateProfile(user, profile),
+  })
+  const { defaultRoomVersion } = config
+  const localRooms = createRooms({
+    ...{ ...base, key, keys, events, memberships, profileOf: profiles.local },
+    ...{ defaultRoomVersion, logger: needs.log },
+  })
+  const rooms = atOwner(localRooms, owned, events)
+  const localHandshakes = createRemoteMembership({ ...base, key, keys, events, memberships })
+  const remoteMembership = handshakesAtOwner(localHandshakes, owned, events)
+  const accounts = createAccounts({
+    ...base,
+    jobs,
+    deviceLists,
+    exclusiveOwner: appservices.exclusiveOwner,
+    leaveRooms: rooms.leaveAll,
+  })
+  const interactiveAuth = createInteractiveAuth(base)
+
+  const receipts = createReceipts({ ...base, memberships, events, accountData })
+  const typing = createTyping({ ...base, bus, memberships })
+  const presence = createPresence({ ...base, bus, memberships, self, enabled: config.presence })
+  const owns = (room: string) => processes.ownerOf(room) === undefined
+  const notifications = createNotifications({
+    ...base,
+    ...{ pushRules, receipts, events, memberships, owns, log: needs.log },
+  })
+  const slices = {
+    ...{ accounts, sessions, interactiveAuth, profiles, accountData, appservices },
+    ...{ encryption, deviceLists, toDevice, keyBackup },
+    ...{ events, rooms, memberships, remoteMembership },
+    ...{ receipts, typing, presence, notifications },
+  }
+  const sync = createSync({ ...base, ...slices, log: needs.log })
+
+  return {
+    ...slices,
+    sync,
+    stream,
+    async start(): Promise<void> {
+      await stream.start()
+      jobs.start()
+    },
+    async [Symbol.asyncDispose](): Promise<void> {
+      await jobs[Symbol.asyncDispose]()
+      await notifications[Symbol.asyncDispose]()
+      await presence[Symbol.asyncDispose]()
+      typing[Symbol.dispose]()
+      await sessions[Symbol.asyncDispose]()
+      await stream[Symbol.asyncDispose]()
+    },
+  }
+}
+
+function streamSettings({ config, databaseUrl, internalSecret }: HomeserverNeeds) {
+  return {
+    databaseUrl,
+    secret: internalSecret,
+    peerHost: config.internalHost,
+    peerPort: config.internalPort,
+    logRetentionMs: config.logRetentionMs,
+    ...(config.redisUrl !== '' && { redisUrl: config.redisUrl }),
+  }
+}
