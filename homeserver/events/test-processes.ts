@@ -1,12 +1,11 @@
-import { parseServerName, type ServerName } from '../../spec/ids.ts'
+import { parseServerName } from '../../spec/ids.ts'
 import type { TestDatabase } from '../database/test-database.ts'
 import { systemClock } from '../platform/clock.ts'
 import { silentLogger } from '../platform/log.ts'
 import { systemRandom } from '../platform/random.ts'
 import { createOwnedMethods } from '../stream/owned-methods.ts'
 import { createStream, type Stream } from '../stream/stream.ts'
-import { createEvents } from './create-events.ts'
-import type { Events } from './events.ts'
+import { createEvents, type EventsNeeds } from './create-events.ts'
 import { type TestServer, testNeeds } from './test-events.ts'
 
 /** One of several processes of a server: an engine of its own over the database of all. */
@@ -20,7 +19,7 @@ export interface TestProcess extends TestServer {
 export async function openTestProcess(
   name: string,
   database: TestDatabase,
-  peers = new Map<ServerName, Events>(),
+  others: Partial<Pick<EventsNeeds, 'membershipRow'>> = {},
 ): Promise<TestProcess> {
   const serverName = parseServerName(name)
   const basis = { clock: systemClock, log: silentLogger, random: systemRandom }
@@ -32,7 +31,7 @@ export async function openTestProcess(
   }
   const stream = await createStream({ settings, ...basis })
   const { writer, tail, processes } = stream
-  const needs = { ...testNeeds(serverName, peers), ...basis, db: database.db }
+  const needs = { ...testNeeds(serverName, new Map()), ...basis, db: database.db, ...others }
   const events = createEvents({ ...needs, writer, tail, processes })
   return {
     name: serverName,
