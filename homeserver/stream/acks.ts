@@ -91,6 +91,13 @@ export function createAcks({
   }
 
   return {
+    get reachesAll() {
+      const now = clock.now()
+      return processes.others().every(({ id }) => {
+        const peer = known.get(id)
+        return peer !== undefined && peer.passed > 0 && peer.mutedUntil <= now
+      })
+    },
     async seenByOthers(position) {
       const behind = peersNow().filter((peer) => peer.passed < position)
       if (behind.length === 0) return

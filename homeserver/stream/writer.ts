@@ -40,6 +40,8 @@ export interface Wake {
 /** Resolves when the other live processes have seen a position, or after the wait that this is worth; never rejects. */
 export interface Acks {
   seenByOthers(position: Position): Promise<void>
+  /** All other live processes answered of late: they hear of each position by being asked, and need no hint besides. */
+  readonly reachesAll: boolean
 }
 
 interface Needs {
@@ -79,7 +81,7 @@ class Writer implements LogWriter, AsyncDisposable {
       log,
       random,
       self: processes.self,
-      notifies: () => !processes.alone && wake?.inCommit === true,
+      notifies: () => wake?.inCommit === true && this.#needsHints(),
       onUnknown: (forMs) => {
         if (forMs > logWriterLimits.unknownMs) this.#refuseQueued()
       },
@@ -207,7 +209,12 @@ class Writer implements LogWriter, AsyncDisposable {
       // Never rejects.
       else void acks.seenByOthers(last).then(() => tell(done))
     })
-    if (last !== undefined && !processes.alone && wake?.inCommit === false) wake.publish(last)
+    if (last !== undefined && wake?.inCommit === false && this.#needsHints()) wake.publish(last)
+  }
+
+  #needsHints(): boolean {
+    const { processes, acks } = this.#needs
+    return !processes.alone && acks?.reachesAll !== true
   }
 
   /**
