@@ -54,49 +54,94 @@ interface Needs {
   readonly random: Random
 }
 
-export function createJobs({ db, writer, clock, log, random }: Needs): Jobs {
-  const handlers = new Map<string, JobHandler>()
-  const inWork = new Map<string, Promise<void>>()
-  const tickers: Disposable[] = []
-  let looking: Promise<void> | undefined
-  let again = false
-  let stopped = false
+export function createJobs(needs: Needs): Jobs {
+  return new JobRunner(needs)
+}
 
-  async function look(): Promise<void> {
-    do {
-      again = false
-      const free = jobLimits.concurrent - inWork.size
-      if (stopped || free <= 0) return
-      const taken = await takeJobs(db, [...handlers.keys()], jobLimits.leaseMs, free)
-      for (const job of taken) inWork.set(job.id, work(job))
-      if (taken.length === free) again = true
-    } while (again)
+class JobRunner implements Jobs {
+  readonly #needs: Needs
+  readonly #handlers = new Map<string, JobHandler>()
+  readonly #inWork = new Map<string, Promise<void>>()
+  readonly #tickers: Disposable[] = []
+  #looking: Promise<void> | undefined
+  #lookAgain = false
+  #stopped = false
+
+  constructor(needs: Needs) {
+    this.#needs = needs
   }
 
-  function wake(): void {
-    again = true
-    if (stopped || tickers.length === 0) return
-    looking ??= look()
-      .catch((error: unknown) => log.warn({ error }, 'jobs could not be taken'))
+  readonly row: Jobs['row'] = (kind, payload, options = {}) => {
+    const { random, clock } = this.#needs
+    const { id = random.text(16), runAtMs = clock.now() } = options
+    return { id, kind, payload, run_at_ms: Math.floor(runAtMs) }
+  }
+
+  handle(kind: string, handler: JobHandler): void {
+    if (this.#handlers.has(kind)) throw new Error(`jobs of kind ${kind} have a handler`)
+    this.#handlers.set(kind, handler)
+  }
+
+  start(): void {
+    const { clock } = this.#needs
+    this.#tickers.push(
+      clock.every(jobLimits.pollMs, this.wake),
+      clock.every(jobLimits.renewMs, () => this.#extendLeases()),
+    )
+    this.wake()
+  }
+
+  readonly wake = (): void => {
+    this.#lookAgain = true
+    if (this.#stopped || this.#tickers.length === 0) return
+    this.#looking ??= this.#look()
+      .catch((error: unknown) => this.#needs.log.warn({ error }, 'jobs could not be taken'))
       .finally(() => {
-        looking = undefined
+        this.#looking = undefined
       })
   }
 
-  /** Never rejects. */
-  async function work(job: TakenJob): Promise<void> {
-    try {
-      await finish(job, await handlers.get(job.kind)?.(job))
-    } catch (error) {
-      await giveBack(job, error)
-    } finally {
-      inWork.delete(job.id)
-      wake()
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopped = true
+    for (const ticker of this.#tickers) ticker[Symbol.dispose]()
+    await this.#looking
+    await Promise.all(this.#inWork.values())
+  }
+
+  async #look(): Promise<void> {
+    while (this.#lookAgain && !this.#stopped) {
+      this.#lookAgain = false
+      const free = jobLimits.concurrent - this.#inWork.size
+      if (free <= 0) return
+      const kinds = [...this.#handlers.keys()]
+      const taken = await takeJobs(this.#needs.db, kinds, jobLimits.leaseMs, free)
+      for (const job of taken) this.#inWork.set(job.id, this.#work(job))
+      if (taken.length === free) this.#lookAgain = true
     }
   }
 
-  async function finish(job: TakenJob, effect: Omit<LogWrite, 'once'> | undefined): Promise<void> {
-    const verdict = await writer.write({
+  #extendLeases(): void {
+    const { db, log } = this.#needs
+    if (this.#inWork.size === 0) return
+    extendLeases(db, [...this.#inWork.keys()], jobLimits.leaseMs).catch((error: unknown) => {
+      log.warn({ error }, 'leases of jobs could not be extended')
+    })
+  }
+
+  /** Never rejects. */
+  async #work(job: TakenJob): Promise<void> {
+    try {
+      await this.#finish(job, await this.#handlers.get(job.kind)?.(job))
+    } catch (error) {
+      await this.#giveBack(job, error)
+    } finally {
+      this.#inWork.delete(job.id)
+      this.wake()
+    }
+  }
+
+  async #finish(job: TakenJob, effect: Omit<LogWrite, 'once'> | undefined): Promise<void> {
+    const verdict = await this.#needs.writer.write({
       ...effect,
       entries: effect?.entries ?? [],
       once: { scope: 'job', key: job.id, answer: '' },
@@ -107,51 +152,16 @@ export function createJobs({ db, writer, clock, log, random }: Needs): Jobs {
     }
   }
 
-  async function giveBack(job: TakenJob, error: unknown): Promise<void> {
+  async #giveBack({ id, kind, attempts }: TakenJob, error: unknown): Promise<void> {
+    const { db, log } = this.#needs
+    const isDead = attempts >= jobLimits.attemptsMax
+    if (isDead) log.error({ error, job: id, kind, attempts }, 'job is given up')
+    else log.warn({ error, job: id, kind, attempts }, 'job failed')
     const message = error instanceof Error ? error.message : String(error)
-    const dead = job.attempts >= jobLimits.attemptsMax
-    const delayMs = Math.min(
-      jobLimits.backoffMinMs * 2 ** (job.attempts - 1),
-      jobLimits.backoffMaxMs,
-    )
-    const fields = { error, job: job.id, kind: job.kind, attempts: job.attempts }
-    if (dead) log.error(fields, 'job is given up')
-    else log.warn(fields, 'job failed')
-    const text = message.slice(0, jobLimits.errorChars)
-    await returnJob(db, job.id, delayMs, text, dead).catch((failure: unknown) => {
-      log.warn({ error: failure, job: job.id }, 'job waits for the end of its lease')
+    const delayMs = Math.min(jobLimits.backoffMinMs * 2 ** (attempts - 1), jobLimits.backoffMaxMs)
+    const reason = message.slice(0, jobLimits.errorChars)
+    await returnJob(db, id, delayMs, reason, isDead).catch((failure: unknown) => {
+      log.warn({ error: failure, job: id }, 'job waits for the end of its lease')
     })
-  }
-
-  return {
-    row: (kind, payload, { id = random.text(16), runAtMs = clock.now() } = {}) => ({
-      id,
-      kind,
-      payload,
-      run_at_ms: Math.floor(runAtMs),
-    }),
-    handle(kind, handler) {
-      if (handlers.has(kind)) throw new Error(`jobs of kind ${kind} have a handler`)
-      handlers.set(kind, handler)
-    },
-    start() {
-      tickers.push(
-        clock.every(jobLimits.pollMs, wake),
-        clock.every(jobLimits.renewMs, () => {
-          if (inWork.size === 0) return
-          extendLeases(db, [...inWork.keys()], jobLimits.leaseMs).catch((error: unknown) => {
-            log.warn({ error }, 'leases of jobs could not be extended')
-          })
-        }),
-      )
-      wake()
-    },
-    wake,
-    async [Symbol.asyncDispose]() {
-      stopped = true
-      for (const ticker of tickers) ticker[Symbol.dispose]()
-      await looking
-      await Promise.all(inWork.values())
-    },
   }
 }
