@@ -23,14 +23,7 @@ import { readSummary, summaryChanged, summaryText } from './summary.ts'
 export interface RoomEntryNeeds {
   readonly events: Pick<
     Events,
-    | 'get'
-    | 'timeline'
-    | 'visibleTo'
-    | 'historyPointAt'
-    | 'currentState'
-    | 'currentEntry'
-    | 'stateAt'
-    | 'stateEntry'
+    'get' | 'timeline' | 'visibleTo' | 'currentState' | 'currentEntry' | 'stateAt' | 'stateEntry'
   >
   readonly memberships: Pick<Memberships, 'ofRoom'>
   readonly recent: Recent

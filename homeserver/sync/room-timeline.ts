@@ -18,8 +18,10 @@ export interface Timeline {
 const pagesMax = 10
 /** Events of a page when a filter sorts some out. */
 const filteredPage = 100
+/** Events before a timeline that are looked at for where to go on. */
+const leftOutMax = 20
 
-type Needs = Pick<Events, 'timeline' | 'visibleTo' | 'historyPointAt'>
+type Needs = Pick<Events, 'timeline' | 'visibleTo'>
 
 /** Reads from the newest event backwards until the limit is reached or the room's news are at an end. */
 export async function readTimeline(
@@ -52,15 +54,38 @@ export async function readTimeline(
   return prevBatch === undefined ? { shown, limited } : { shown, limited, prevBatch }
 }
 
+/**
+ * Where /messages goes on without losing anything. It goes by depth and the timeline by arrival: of the events that
+ * were left out, the one that comes last in the history's order tells where.
+ */
 async function placeBefore(
   events: Needs,
   room: RoomInterval['room'],
   { oldest, limited, upTo }: { oldest: StoredEvent | undefined; limited: boolean; upTo: number },
 ): Promise<string | undefined> {
-  if (oldest?.position !== undefined) {
-    return formatHistoryToken({ depth: oldest.pdu.depth, arrival: oldest.position })
-  }
-  return limited ? formatHistoryToken(await events.historyPointAt(room, upTo)) : undefined
+  if (!limited && oldest === undefined) return undefined
+  if (!limited && oldest !== undefined) return tokenBefore(oldest)
+  const end = (oldest?.position ?? upTo + 1) - 1
+  const { events: left } = await events.timeline(room, { after: 0, upTo: end, limit: leftOutMax })
+  const last = left.reduce<StoredEvent | undefined>(
+    (most, event) => (most !== undefined && isBefore(event, most) ? most : event),
+    undefined,
+  )
+  if (last !== undefined) return tokenAfter(last)
+  return oldest && tokenBefore(oldest)
+}
+
+function isBefore(a: StoredEvent, b: StoredEvent): boolean {
+  if (a.pdu.depth !== b.pdu.depth) return a.pdu.depth < b.pdu.depth
+  return (a.position ?? 0) < (b.position ?? 0)
+}
+
+function tokenBefore({ pdu, position = 0 }: StoredEvent): string {
+  return formatHistoryToken({ depth: pdu.depth, arrival: position - 1 })
+}
+
+function tokenAfter({ pdu, position = 0 }: StoredEvent): string {
+  return formatHistoryToken({ depth: pdu.depth, arrival: position })
 }
 
 /** Nothing is heard of ignored users but state. */

@@ -22,15 +22,18 @@ export interface StrippedNeeds {
   readonly strippedState: (row: MembershipRow) => Promise<readonly JsonObject[]>
 }
 
-/** What somebody invited or knocking may see: of a room that is here its state, of others what came with the invite. */
+/**
+ * What somebody invited or knocking may see: of a room that is here its state, of others what came with the invite.
+ * A member event that has no place in a room's history came from outside, also when the room was here once.
+ */
 export async function readStripped(needs: StrippedNeeds, row: MembershipRow): Promise<string> {
   const { events, rooms } = needs
   const { user } = row
   const strip = (event: Parameters<Rooms['clientEvent']>[0]) =>
     rooms.clientEvent(event, { user }, 'stripped')
-  const isHere = (await events.currentEntry(row.room, 'm.room.create', '')) !== undefined
-  const texts = isHere ? await ofRoom() : await ofInvite()
   const own = (await events.get([row.eventId])).get(row.eventId)
+  const told = own?.stateAfter === undefined ? await ofInvite() : undefined
+  const texts = told !== undefined && told.size > 0 ? told : await ofRoom()
   if (own !== undefined) texts.set(stateKeyOf('m.room.member', user), strip(own))
   return eventList([...texts.values()])
 
