@@ -40,11 +40,12 @@ export function createInbound(needs: InboundNeeds): RequestListener {
   const access = createAccess({ events })
   const edus = createEdus({ handlers: needs.edus, access, log })
   const inbound = outbound.destinations.inbound
-  const transactions = createTransactions({ events, access, edus, inbound, log })
+  const { membership } = needs
+  const transactions = createTransactions({ events, membership, access, edus, inbound, log })
   const routes = [
     ...transactionRoutes({ transactions }),
     ...eventRoutes({ serverName, events, access, clock }),
-    ...membershipRoutes({ serverName, access, membership: needs.membership }),
+    ...membershipRoutes({ serverName, access, membership }),
     ...queryRoutes({ ...needs, keys: needs.encryption }),
     ...keyRoutes({ ...outbound, serverName, key, clock }),
   ]

@@ -85,6 +85,7 @@ export async function createSide(
       makeKnock: unexpected('makeKnock'),
       sendKnock: unexpected('sendKnock'),
       receiveInvite: unexpected('receiveInvite'),
+      receiveRemoval: async () => undefined,
     },
     profiles: { get: unexpected('profile') },
     encryption: {

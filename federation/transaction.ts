@@ -13,6 +13,7 @@ import { isObject, type JsonObject } from '../spec/json.ts'
 import { eventIdOf } from '../spec/room/event-format.ts'
 import type { Access } from './access.ts'
 import type { Edus } from './edus.ts'
+import type { RemoteMembership } from './routes/membership.ts'
 
 export interface Transaction {
   readonly pdus?: readonly unknown[] | undefined
@@ -30,6 +31,7 @@ export type EventsForTransactions = Pick<Events, 'receive' | 'rulesOf'>
 interface Needs {
   readonly events: EventsForTransactions
   readonly access: Pick<Access, 'isAllowed'>
+  readonly membership: Pick<RemoteMembership, 'receiveRemoval'>
   readonly edus: Edus
   readonly inbound: InboundAnswers
   readonly log: Logger
@@ -73,14 +75,27 @@ export function createTransactions(needs: Needs): Transactions {
         for (const id of await idsOf(room, pdus)) results.set(id, denied)
         return
       }
-      for (const [id, receipt] of await events.receive(origin, room, pdus)) {
-        results.set(id, resultOf(receipt))
-      }
+      const receipts = await events.receive(origin, room, pdus)
+      for (const [id, receipt] of receipts) results.set(id, resultOf(receipt))
+      if (receipts.size === 0) await receiveRemovals(origin, room, pdus, results)
     } catch (error) {
       log.error({ origin, room, error }, 'PDUs could not be received')
       for (const id of await idsOf(room, pdus).catch(() => [])) {
         results.set(id, { error: 'Internal server error' })
       }
+    }
+  }
+
+  /** Of a room that is not here, only the end of an invite is of interest. */
+  async function receiveRemovals(
+    origin: ServerName,
+    room: RoomId,
+    pdus: readonly JsonObject[],
+    results: Map<EventId, Result>,
+  ): Promise<void> {
+    for (const pdu of pdus) {
+      const id = await needs.membership.receiveRemoval(origin, room, pdu)
+      if (id !== undefined) results.set(id, {})
     }
   }
 

@@ -46,6 +46,8 @@ export interface RemoteMembership {
   sendKnock(origin: ServerName, room: RoomId, event: JsonObject): Promise<readonly JsonObject[]>
   /** Answers the event with our signature. */
   receiveInvite(origin: ServerName, invite: ReceivedInvite): Promise<JsonObject>
+  /** An event of a room that is not here; its id when it took back an invite of one of our users. */
+  receiveRemoval(origin: ServerName, room: RoomId, event: JsonObject): Promise<EventId | undefined>
 }
 
 export interface Template {

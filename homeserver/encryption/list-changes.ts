@@ -40,7 +40,13 @@ export function createListChanges(needs: {
 
   needs.tail.subscribe('device lists', (rows) => {
     floor ??= (rows[0]?.position ?? 1) - 1
-    for (const row of rows) moves.push(...movesOf(row))
+    for (const row of rows) {
+      // A room was taken over whole: what is older is answered from the tables.
+      if (row.kind === 'state' && row.ref === '*') {
+        moves = []
+        floor = row.position
+      } else moves.push(...movesOf(row))
+    }
     if (moves.length > movesMax * 2) {
       moves = moves.slice(-movesMax)
       floor = moves[0]?.position ?? floor

@@ -23,6 +23,7 @@ import type { LogWriter } from '../stream/log.ts'
 import { type MemberAction, planMember } from './member-plan.ts'
 import { storeOutOfBand } from './out-of-band.ts'
 import { type ReceivedInvite, requireInvite } from './received-invite.ts'
+import { receiveRemoval } from './received-removal.ts'
 import { authoriserOf } from './restricted-join.ts'
 import type { Memberships } from './rooms.ts'
 import { shownState, strippedFrom } from './shown-state.ts'
@@ -50,6 +51,11 @@ export interface RemoteMembership {
   sendKnock(origin: ServerName, room: RoomId, event: JsonObject): Promise<readonly JsonObject[]>
   /** Answers the event with our signature. */
   receiveInvite(origin: ServerName, invite: ReceivedInvite): Promise<JsonObject>
+  /**
+   * A member event of a room that is not here. Answers its id when it takes back an invite of one of our users,
+   * undefined when it is nothing to us.
+   */
+  receiveRemoval(origin: ServerName, room: RoomId, event: JsonObject): Promise<EventId | undefined>
 }
 
 export interface Template {
@@ -187,6 +193,7 @@ export function createRemoteMembership(needs: RemoteMembershipNeeds): RemoteMemb
       }
       return signed.json
     },
+    receiveRemoval: (origin, room, event) => receiveRemoval(needs, origin, room, event),
   }
 }
 
