@@ -50,7 +50,8 @@ export function eventRoutes(needs: Needs): Route[] {
       if (!event || event.rejected !== undefined) throw notFound('Event')
       const room = event.pdu.roomId
       const isThere = (await access.isAllowed(origin, room)) && (await isHere(origin, room))
-      if (!isThere && !(await events.serverMaySee(origin, event))) throw notFound('Event')
+      // What a room's history visibility allows, it allows to those who are in the room.
+      if (!isThere) throw notFound('Event')
       return transaction(needs, await access.textsFor(origin, [event]))
     }),
     route(getState, async ({ params, query }, origin) => {
