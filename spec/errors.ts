@@ -10,7 +10,11 @@ export class MatrixError extends Error {
   readonly status: number
   readonly fields: JsonObject
 
-  constructor(errcode: string, message: string, options: { status?: number; fields?: JsonObject } = {}) {
+  constructor(
+    errcode: string,
+    message: string,
+    options: { status?: number; fields?: JsonObject } = {},
+  ) {
     super(message)
     this.errcode = errcode
     this.status = options.status ?? statusOf[errcode] ?? 400
