@@ -123,7 +123,7 @@ export function createMembershipChanges(needs: ChangeNeeds): MembershipChanges {
     change: MemberChange,
   ): Promise<void> {
     if (who.guest)
-      throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'Guests join rooms of this server')
+      throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'Rooms of other servers are closed to guests')
     await joins.run(room, async () => {
       if (await isHere(room)) await apply(room, change)
       else await handshakes.join(entry)
