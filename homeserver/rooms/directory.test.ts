@@ -37,6 +37,16 @@ it('gives a room names, which its maker and its moderators may take away', async
   expect((await server.rooms.resolveAlias(two)).servers).toEqual([server.name])
 })
 
+it('takes an alias that is deleted out of the names of its room', async () => {
+  const alias = parseRoomAlias('#gone:here.test')
+  const room = await server.rooms.create(alice, { preset: 'public_chat', roomAliasName: 'gone' })
+  const named = async () =>
+    (await server.rooms.stateEvent(alice, room, 'm.room.canonical_alias', '')).pdu.content
+  expect(await named()).toEqual({ alias })
+  await server.rooms.deleteAlias(alice, alias)
+  expect(await named()).toEqual({})
+})
+
 it('names no room of which the user is not a member, and nothing for other servers', async () => {
   const room = await server.rooms.create(alice, {})
   const alias = parseRoomAlias('#hidden:here.test')

@@ -7,7 +7,7 @@ import {
   serverOfAlias,
   type UserId,
 } from '../../spec/ids.ts'
-import { stringAt } from '../../spec/json.ts'
+import { type JsonObject, stringAt } from '../../spec/json.ts'
 import { levelToSend, powerLevelsOf, userLevel } from '../../spec/room/power-levels.ts'
 import type { Database } from '../database/database.ts'
 import type { Events } from '../events/events.ts'
@@ -34,6 +34,7 @@ interface Needs {
   readonly remote: Pick<Remote, 'resolveAlias'>
 }
 
+const canonicalType = 'm.room.canonical_alias'
 /** Aliases of one room that are listed, and servers that an alias names. */
 const aliasesMax = 1_000
 const serversMax = 100
@@ -78,7 +79,22 @@ export function createDirectory(needs: Needs): Directory {
     const create = await events.currentEntry(room, 'm.room.create', '')
     const powerLevels = await events.currentEntry(room, 'm.room.power_levels', '')
     const levels = powerLevelsOf(rules, create?.pdu, powerLevels?.pdu)
-    return userLevel(levels, user) >= levelToSend(levels, 'm.room.canonical_alias', true)
+    return userLevel(levels, user) >= levelToSend(levels, canonicalType, true)
+  }
+
+  /** Takes an alias that is gone out of the names that the room gives itself, if the user may. */
+  async function unname(user: UserId, room: RoomId, alias: RoomAlias): Promise<void> {
+    const named = await events.currentEntry(room, canonicalType, '')
+    if (named === undefined || !(await mayName(user, room))) return
+    const content = without(named.pdu.content, alias)
+    if (content === named.pdu.content) return
+    const draft = { type: canonicalType, stateKey: '', sender: user, content }
+    try {
+      await events.append(room, () => ({ kind: 'append', draft }))
+    } catch (error) {
+      // The alias is gone; that the room still names it is no reason to say otherwise.
+      if (!(error instanceof MatrixError)) throw error
+    }
   }
 
   async function insert(
@@ -120,6 +136,7 @@ export function createDirectory(needs: Needs): Directory {
         row.creator === who.user || who.admin || (await mayName(who.user, row.room_id))
       if (!mayDelete) throw forbidden("You don't have permission to delete the alias.")
       await queries.deleteAlias(db, alias)
+      await unname(who.user, row.room_id, alias)
     },
     async aliasesOf(who, room) {
       const visibility = await events.currentEntry(room, 'm.room.history_visibility', '')
@@ -155,4 +172,16 @@ export function createDirectory(needs: Needs): Directory {
 
 function isSet(room: RoomId): boolean {
   return room.length > 0
+}
+
+/** The content without an alias; the same object when it does not name it. */
+function without(content: JsonObject, alias: RoomAlias): JsonObject {
+  const { alias: main, alt_aliases: others, ...rest } = content
+  const isOther = Array.isArray(others) && others.includes(alias)
+  if (main !== alias && !isOther) return content
+  return {
+    ...rest,
+    ...(main !== undefined && main !== alias && { alias: main }),
+    ...(Array.isArray(others) && { alt_aliases: others.filter((other) => other !== alias) }),
+  }
 }

@@ -1,0 +1,82 @@
+/** What all changes of memberships by our users share. */
+import type { SigningKey } from '../../spec/crypto/ed25519.ts'
+import { forbidden } from '../../spec/errors.ts'
+import {
+  type RoomId,
+  type ServerName,
+  serverOfRoom,
+  serverOfUser,
+  type UserId,
+} from '../../spec/ids.ts'
+import type { Json, JsonObject } from '../../spec/json.ts'
+import type { Database } from '../database/database.ts'
+import type { Events } from '../events/events.ts'
+import type { StoredEvent } from '../events/stored-event.ts'
+import type { Clock } from '../platform/clock.ts'
+import type { LogWriter } from '../stream/log.ts'
+import { type MemberChange, planMember } from './member-plan.ts'
+import type { MembershipRow, Memberships } from './rooms.ts'
+
+export interface ChangeNeeds {
+  readonly serverName: ServerName
+  readonly key: SigningKey
+  readonly db: Database
+  readonly clock: Clock
+  readonly log: Pick<LogWriter, 'write'>
+  readonly events: Events
+  readonly memberships: Memberships
+  readonly profileOf: (user: UserId) => Promise<JsonObject>
+}
+
+export interface Core {
+  isLocal(user: UserId): boolean
+  /** Is one of our users in the room, so that its state is known here. */
+  isHere(room: RoomId): Promise<boolean>
+  /** @throws MatrixError M_FORBIDDEN when the room is not here */
+  requireHere(user: UserId, room: RoomId): Promise<void>
+  rowOf(user: UserId, room: RoomId): Promise<MembershipRow | undefined>
+  /** Makes a change in a room that is here. */
+  apply(room: RoomId, change: MemberChange): Promise<StoredEvent>
+  /** Name and avatar of a user of ours, for the content of member events. */
+  profile(user: UserId): Promise<JsonObject>
+}
+
+export function createCore(needs: ChangeNeeds): Core {
+  const { serverName, events, memberships } = needs
+
+  const isLocal = (user: UserId) => serverOfUser(user) === serverName
+  const isHere = async (room: RoomId) => (await events.serversIn(room)).has(serverName)
+
+  return {
+    isLocal,
+    isHere,
+    async requireHere(user, room) {
+      if (!(await isHere(room))) throw forbidden(`User ${user} not in room ${room}`)
+    },
+    rowOf: async (user, room) => (await memberships.ofUser(user)).get(room),
+    apply: (room, change) => events.append(room, (view) => planMember(needs, view, change)),
+    async profile(user) {
+      if (!isLocal(user)) return {}
+      const { displayname, avatar_url } = await needs.profileOf(user)
+      return filled({ displayname, avatar_url })
+    },
+  }
+}
+
+/** Servers that may let a user in: who invited them, those that were named, who made the room. */
+export function candidatesFor(
+  row: MembershipRow | undefined,
+  room: RoomId,
+  named: readonly ServerName[],
+): readonly ServerName[] {
+  const inviter = row?.membership === 'invite' ? [serverOfUser(row.sender)] : []
+  const maker = serverOfRoom(room)
+  return [...new Set([...inviter, ...named, ...(maker === undefined ? [] : [maker])])]
+}
+
+/** The fields that have a value. */
+export function filled(fields: Readonly<Record<string, Json | undefined>>): JsonObject {
+  const content: Record<string, Json> = {}
+  for (const [key, value] of Object.entries(fields)) if (value !== undefined) content[key] = value
+  return content
+}
