@@ -50,7 +50,7 @@ export function createEntering(needs: Needs): Pick<Rooms, 'join' | 'knock'> {
   /** One at a time for each room: when the first has brought the room here, the others join it here. */
   async function joinElsewhere(change: MemberChange, entry: Entry): Promise<void> {
     if (change.isGuest) {
-      throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'Guests join rooms of this server')
+      throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'Rooms of other servers are closed to guests')
     }
     await joins.run(entry.room, async () => {
       if (await core.isHere(entry.room)) await joinHere(change, entry)
