@@ -186,7 +186,7 @@ async function loadEvents(
     if (pdu.type === 'm.room.redaction') redactions.push(pdu.eventId)
   const targets =
     redactions.length === 0 ? new Map<string, string>() : await validRedactions(db, redactions)
-  return refs.map(({ nr, changesState, onBehalfOf }) => {
+  return refs.map(({ nr, changesState, onBehalfOf, deliveredBy }) => {
     const event = events.get(nr)
     if (event === undefined) throw new Error(`the event ${nr} of a log row is not stored`)
     const redacts = targets.get(event.pdu.eventId)
@@ -194,6 +194,7 @@ async function loadEvents(
       event,
       changesState,
       ...(isServerName(onBehalfOf) && { onBehalfOf }),
+      ...(isServerName(deliveredBy) && { deliveredBy }),
       ...(redacts !== undefined && { redacts: parseEventId(redacts) }),
     }
   })

@@ -121,7 +121,11 @@ export function createImporter(needs: Needs): Pick<Events, 'importRoom'> {
       claim: { room },
       entries: [
         stateEntry(joined, changes, state, needs.membershipRow),
-        eventEntry(event, { changesState: true, replaces: replaced?.nr }, needs.membershipRow),
+        eventEntry(
+          event,
+          { changesState: true, replaces: replaced?.nr, deliveredBy: joined.origin },
+          needs.membershipRow,
+        ),
       ],
       tables: {
         room_heads: [headRow(turn)],

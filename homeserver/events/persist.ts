@@ -43,6 +43,7 @@ export interface Effects {
     | { readonly redacts: EventId; readonly valid: boolean | undefined }
     | undefined
   readonly onBehalfOf?: ServerName | undefined
+  readonly deliveredBy?: ServerName | undefined
 }
 
 /** The log row of a live event with the rows of other tables that share its position. */
@@ -73,16 +74,21 @@ export function eventEntry(
     event,
     changesState: effects.changesState,
     ...(effects.onBehalfOf !== undefined && { onBehalfOf: effects.onBehalfOf }),
+    ...(effects.deliveredBy !== undefined && { deliveredBy: effects.deliveredBy }),
     ...(effects.redaction?.valid === true && { redacts: effects.redaction.redacts }),
   }
   return {
     kind: 'event',
     room: pdu.roomId,
-    ref: `${event.nr} ${effects.changesState ? 1 : 0} ${effects.onBehalfOf ?? ''}`,
+    ref: eventRef(event.nr, effects),
     payload,
     tables,
     ...(isMember && isUserId(pdu.stateKey) && { user: pdu.stateKey }),
   }
+}
+
+function eventRef(nr: number, { changesState, onBehalfOf, deliveredBy }: Effects): string {
+  return `${nr} ${changesState ? 1 : 0} ${onBehalfOf ?? ''} ${deliveredBy ?? ''}`
 }
 
 /** Reads the `ref` of an event row. */
@@ -90,9 +96,15 @@ export function readEventRef(ref: string): {
   nr: number
   changesState: boolean
   onBehalfOf: string | undefined
+  deliveredBy: string | undefined
 } {
-  const [nr = '0', changes, onBehalfOf] = ref.split(' ')
-  return { nr: Number(nr), changesState: changes === '1', onBehalfOf: onBehalfOf || undefined }
+  const [nr = '0', changes, onBehalfOf, deliveredBy] = ref.split(' ')
+  return {
+    nr: Number(nr),
+    changesState: changes === '1',
+    onBehalfOf: onBehalfOf || undefined,
+    deliveredBy: deliveredBy || undefined,
+  }
 }
 
 /** Row of `current_state`; without an event it removes the key. */
