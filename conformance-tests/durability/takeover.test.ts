@@ -1,7 +1,7 @@
 /** Several processes under many callers, and one of them killed: the others go on, and nothing answered is lost. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Client, clientOf, inTimeline, register, unique } from '../harness/client.ts'
-import { type Instance, instances } from '../harness/instance.ts'
+import { type Instance, instances, type TwoStarts, twoStarts } from '../harness/instance.ts'
 import { launchers, launcherUnderTest } from '../harness/settings.ts'
 
 const oneProcessOnly = launcherUnderTest === launchers.synapse
@@ -13,6 +13,9 @@ const sendForMs = 7_000
 const takeOverMs = 5_000
 const retryMs = 50
 const wakeMs = 200
+const pauseMs = 8_000
+/** A process that stops gives its rooms away: nobody waits for its lease to end. */
+const handOverMs = 2_000
 const testTimeoutMs = 120_000
 
 interface Sent {
@@ -157,3 +160,66 @@ for (const { name, start, ...needs } of instances) {
     })
   })
 }
+
+describe.skipIf(oneProcessOnly)('when one of two processes', () => {
+  let instance: TwoStarts | undefined
+  beforeAll(async () => {
+    instance = await twoStarts({ withRedis: false })
+  }, testTimeoutMs)
+  afterAll(() => instance?.[Symbol.asyncDispose](), testTimeoutMs)
+
+  /** Sends through the second process while `act` does something to the first. */
+  async function sendThroughSecond(act: (started: TwoStarts) => Promise<void>) {
+    if (!instance) throw new Error('no instance')
+    const [first, second] = instance.doors
+    const here = await register(first, 'alice')
+    const there = clientOf(second, here.session)
+    const rooms: string[] = []
+    for (let n = 0; n < roomsCount; n++) rooms.push(await here.createRoom())
+    let going = true
+    const sending = rooms.map(async (room) => {
+      const mine: Sent[] = []
+      for (let n = 0; going; n++) mine.push(await insist([there], room, `${n}`))
+      return mine
+    })
+    await wait(killAfterMs)
+    await act(instance)
+    going = false
+    const sent = await Promise.all(sending)
+    return {
+      here,
+      there,
+      rooms,
+      sent,
+      slowestMs: Math.max(...sent.flat().map(({ tookMs }) => tookMs)),
+    }
+  }
+
+  it('is paused, the other one takes over, and both agree afterwards', {
+    timeout: testTimeoutMs,
+  }, async () => {
+    const { here, there, rooms, sent, slowestMs } = await sendThroughSecond(async (started) => {
+      using _ = started.pauseFirst()
+      await wait(pauseMs)
+    })
+    expect(slowestMs).toBeLessThan(takeOverMs)
+    for (const [n, room] of rooms.entries()) {
+      await insist([here], room, 'after the pause')
+      const order = await messagesOf(here, room)
+      expect(await messagesOf(there, room)).toEqual(order)
+      expect(order.slice(0, -1).map(({ id }) => id)).toEqual(sent[n]?.map(({ id }) => id))
+    }
+  })
+
+  it('is stopped, nobody at the other one notices', { timeout: testTimeoutMs }, async () => {
+    const { there, rooms, sent, slowestMs } = await sendThroughSecond(async (started) => {
+      await started.stopFirst()
+      await wait(killAfterMs)
+    })
+    expect(slowestMs).toBeLessThan(handOverMs)
+    for (const [n, room] of rooms.entries()) {
+      const order = await messagesOf(there, room)
+      expect(order.map(({ id }) => id)).toEqual(sent[n]?.map(({ id }) => id))
+    }
+  })
+})

@@ -13,14 +13,22 @@ import { canListChildren, nodeChildren } from './workers.ts'
 export interface Instance extends AsyncDisposable {
   /** What a client may ask; for two workers the same port twice. */
   readonly doors: readonly [LaunchedServer, LaunchedServer]
-  /** SIGKILL to one process. */
+  /** SIGKILL to one process; of two starts the first. */
   killOne(): Promise<void>
   /** Has all processes serve again. */
   restore(): Promise<void>
 }
 
+/** Two starts: the first one can be treated in more ways. */
+export interface TwoStarts extends Instance {
+  /** SIGTERM; resolves when it has ended. */
+  stopFirst(): Promise<void>
+  /** SIGSTOP until disposed. */
+  pauseFirst(): Disposable
+}
+
 /** Two starts with one database and one directory of media. */
-export async function twoStarts({ withRedis }: { withRedis: boolean }): Promise<Instance> {
+export async function twoStarts({ withRedis }: { withRedis: boolean }): Promise<TwoStarts> {
   const dir = mkdtempSync(join(tmpdir(), 'instance-'))
   const postgres = await startPostgres(dir)
   const binary = withRedis ? findRedis() : undefined
@@ -40,6 +48,12 @@ export async function twoStarts({ withRedis }: { withRedis: boolean }): Promise<
   return {
     doors: [first, second],
     killOne: () => first.kill(),
+    stopFirst: () => first.stop(),
+    pauseFirst() {
+      const pid = first.pid()
+      process.kill(pid, 'SIGSTOP')
+      return { [Symbol.dispose]: () => void process.kill(pid, 'SIGCONT') }
+    },
     restore: () => first.start(),
     async [Symbol.asyncDispose]() {
       await federation[Symbol.asyncDispose]()
