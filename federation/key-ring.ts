@@ -39,8 +39,8 @@ const pauseMs = 5_000
 const pauseMaxMs = 60_000
 const serversMax = 20_000
 /** Fetches under way, and those that wait for their turn; beyond that keys are unknown. */
-const fetchesMax = 64
-const waitingMax = 1_000
+const fetchesMax = 256
+const waitingMax = 20_000
 
 interface Attempt {
   readonly until: number

@@ -108,7 +108,8 @@ export function createFederationClient(needs: Needs): FederationClient {
   }
 
   async function attempt(server: ServerName, request: RemoteRequest): Promise<GuardedReply> {
-    const route = await discovery.route(server)
+    const timeoutMs = request.timeoutMs ?? defaultTimeoutMs
+    const route = await within(discovery.route(server), timeoutMs)
     const body = typeof request.body === 'object' ? canonicalJson(request.body) : request.body
     const url = new URL(request.path, route.origin)
     // As the URL is written, so it is signed.
@@ -124,7 +125,7 @@ export function createFederationClient(needs: Needs): FederationClient {
         ...(body !== undefined && { 'content-type': 'application/json' }),
       },
       ...(body !== undefined && { body }),
-      timeoutMs: request.timeoutMs ?? defaultTimeoutMs,
+      timeoutMs,
       replyBytesMax: request.replyBytesMax ?? defaultReplyBytesMax,
     })
   }
@@ -204,6 +205,15 @@ function retryAfterMs(reply: GuardedReply): number {
   } catch {
     return 0
   }
+}
+
+/** Rejects when the promise takes longer; what it stands for goes on. */
+async function within<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {
+  const signal = AbortSignal.timeout(timeoutMs)
+  return await new Promise<T>((resolve, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+    promise.then(resolve, reject)
+  })
 }
 
 function codeOf(error: unknown): string {
