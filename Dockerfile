@@ -20,4 +20,4 @@ EXPOSE 8008 8448
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s \
   CMD ["node", "-e", "fetch('http://127.0.0.1:'+(process.env.CLIENT_PORT??8008)+'/ready').then(r=>process.exit(r.ok?0:1),()=>process.exit(1))"]
 # Not npm: it would not pass SIGTERM on, and there is nothing to build.
-CMD ["node", "dist/homeserver/bin/main.js"]
+CMD ["node", "--max-semi-space-size=4", "dist/homeserver/bin/main.js"]
