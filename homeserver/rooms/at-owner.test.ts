@@ -6,6 +6,7 @@ import {
   serverOfUser,
   type UserId,
 } from '../../spec/ids.ts'
+import { finishPdu } from '../../spec/room/event-format.ts'
 import { type TestDatabase, testDatabase } from '../database/test-database.ts'
 import { receiveAtOwner } from '../events/at-owner.ts'
 import { testNeeds, testRoom } from '../events/test-events.ts'
@@ -89,11 +90,7 @@ describe('rooms of two processes', () => {
     const range = { after: 0, upTo: a.stream.tail.position, limit: 1 }
     expect((await timeline(room, range)).events.map(({ pdu }) => pdu.eventId)).toEqual([id])
     await a.rooms.redact(who(alice), room, id, 'a slip')
-    const fences = await database.db.query<{ process: string }>(
-      'select process from room_fences where room_id = $1',
-      [room],
-    )
-    expect(fences).toEqual([{ process: b.stream.processes.self }])
+    expect(await ownerOf(room)).toBe(b.stream.processes.self)
   })
 
   it('change memberships at their owner', async () => {
@@ -142,15 +139,32 @@ describe('rooms of two processes', () => {
     expect(new Set(orders[0])).toEqual(new Set(sent))
   })
 
-  it('make templates for other servers at the owner', async () => {
+  it('let users of other servers in at the owner', async () => {
     const room = await roomOf(b, a)
     const carol = parseUserId('@carol:two.test')
-    const { event, room_version } = await a.handshakes.makeJoin(serverOfUser(carol), room, carol, [
-      '12',
-    ])
-    expect(room_version).toBe('12')
+    const origin = serverOfUser(carol)
+    const rules = await a.events.rulesOf(room)
+    if (rules === undefined) throw new Error('unknown room')
+    const { event } = await a.handshakes.makeJoin(origin, room, carol, [rules.version])
     expect(event).toMatchObject({ type: 'm.room.member', state_key: carol })
+    const { key } = testNeeds(origin, new Map())
+    const join = finishPdu(event, rules, origin, key)
+    const joined = await a.handshakes.sendJoin(origin, room, join.json)
+    expect(joined.event.pdu.eventId).toBe(join.eventId)
+    expect(joined.state.map(({ pdu }) => pdu.type)).toContain('m.room.create')
+    expect(joined.serversInRoom).toEqual(expect.arrayContaining(['one.test', origin]))
+    expect(await a.memberships.isJoined(carol, room)).toBe(true)
+    expect(await ownerOf(room)).toBe(b.stream.processes.self)
   })
+
+  /** Who took the room last. */
+  async function ownerOf(room: RoomId): Promise<string | undefined> {
+    const rows = await database.db.query<{ process: string }>(
+      'select process from room_fences where room_id = $1',
+      [room],
+    )
+    return rows[0]?.process
+  }
 })
 
 describe('when the owner ends unanswered', () => {
