@@ -2,8 +2,6 @@
 import { MatrixError } from '../../spec/errors.ts'
 import type { UserId } from '../../spec/ids.ts'
 import type { AccountData } from '../accounts/account-data.ts'
-import type { Presence } from '../presence/presence.ts'
-import type { Typing } from '../receipts/typing.ts'
 import type { MembershipRow, Memberships } from '../rooms/rooms.ts'
 import type { Position, Tail } from '../stream/log.ts'
 import { type EventWriterNeeds, eventList, eventWriter } from './event-text.ts'
@@ -23,8 +21,6 @@ export interface ComposeNeeds extends OtherNeeds, RoomsPartNeeds, EventWriterNee
   readonly tail: Pick<Tail, 'position' | 'reached'>
   readonly memberships: Pick<Memberships, 'ofUser' | 'ofRoom' | 'sharingWith'>
   readonly accountData: OtherNeeds['accountData'] & Pick<AccountData, 'ignoredUsers'>
-  readonly presence: OtherNeeds['presence'] & Pick<Presence, 'stamp'>
-  readonly typing: RoomsPartNeeds['typing'] & Pick<Typing, 'stamp'>
 }
 
 export interface Composed {
@@ -38,18 +34,18 @@ export interface Composed {
 const attemptsMax = 50
 const reachMs = 1_000
 
+/** `stamps` and `hasPresence` are of before: what changes from then on may be told twice. */
 export async function compose(
   needs: ComposeNeeds,
   asked: Asked,
-  since: Since | undefined,
+  { since, stamps, hasPresence }: Pick<Scope, 'since' | 'stamps' | 'hasPresence'>,
 ): Promise<Composed> {
-  const { accountData, typing, presence, recent } = needs
+  const { accountData, recent } = needs
   const { user } = asked
-  const stamps = { typing: typing.stamp, presence: presence.stamp }
   if (since !== undefined) await recent.extend(since.position)
   const ignored = await accountData.ignoredUsers(user)
   const { rows, upTo } = await readMemberships(needs, user)
-  const scope: Scope = { ...asked, since, upTo, stamps, ignored }
+  const scope: Scope = { ...asked, since, upTo, stamps, hasPresence, ignored }
   const write = eventWriter(needs, asked)
   const data = await readAccountData(needs, scope)
   const rooms = await readRooms(needs, rows, data, scope, write)

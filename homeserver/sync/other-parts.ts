@@ -61,7 +61,8 @@ export async function readPresence(
   newcomers: ReadonlySet<UserId>,
 ): Promise<string | undefined> {
   const { user, since, filter, ignored } = scope
-  // Nothing to learn when nobody's presence changed: the usual case.
+  // Nobody's presence changed: the usual case.
+  if (newcomers.size === 0 && !scope.hasPresence) return undefined
   const sharing = new Set(await memberships.sharingWith(user)).add(user)
   const changed = presence.changedSince(sharing, since?.presence ?? 0)
   const wanted = new Set([...changed, ...newcomers].filter((one) => !ignored.has(one)))

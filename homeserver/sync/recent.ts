@@ -4,7 +4,7 @@
  */
 import type { StateKey } from '../../spec/events/event.ts'
 import { stateKeyOf } from '../../spec/events/event.ts'
-import type { RoomId, UserId } from '../../spec/ids.ts'
+import { isUserId, type RoomId, type UserId } from '../../spec/ids.ts'
 import { isEventPayload } from '../events/room-views.ts'
 import type { LogRow, Position, Tail } from '../stream/log.ts'
 
@@ -145,6 +145,16 @@ function stateKeysIn(ref: string): readonly StateKey[] | '*' {
   return changes.flatMap((change: unknown) => {
     const key: unknown = Array.isArray(change) ? change[0] : change
     return isStateKey(key) ? [key] : []
+  })
+}
+
+/** Users whose member events are among the changed keys of a row of kind `state`. */
+export function membersIn(ref: string): UserId[] {
+  const keys = stateKeysIn(ref)
+  if (keys === '*') return []
+  return keys.flatMap((key) => {
+    const [type, user] = key.split('\u0000')
+    return type === 'm.room.member' && isUserId(user) ? [user] : []
   })
 }
 

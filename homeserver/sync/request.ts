@@ -30,6 +30,8 @@ export interface Scope extends Asked {
   readonly since: Since | undefined
   readonly upTo: Position
   readonly stamps: Stamps
+  /** May somebody's presence have changed since. */
+  readonly hasPresence: boolean
   /** Users of whom nothing is to be heard but state. */
   readonly ignored: ReadonlySet<UserId>
 }

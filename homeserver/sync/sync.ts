@@ -43,8 +43,8 @@ export interface SyncNeeds
   readonly tail: Pick<Tail, 'position' | 'subscribe' | 'reached' | 'read' | 'oldest'>
   readonly accountData: ComposeNeeds['accountData'] & Pick<AccountData, 'filter'>
   readonly toDevice: ComposeNeeds['toDevice'] & Pick<ToDevice, 'acknowledge'>
-  readonly typing: ComposeNeeds['typing'] & Pick<Typing, 'onTyping'>
-  readonly presence: ComposeNeeds['presence'] & Pick<Presence, 'onChange' | 'touch'>
+  readonly typing: ComposeNeeds['typing'] & Pick<Typing, 'onTyping' | 'stamp'>
+  readonly presence: ComposeNeeds['presence'] & Pick<Presence, 'onChange' | 'touch' | 'stamp'>
 }
 
 /** How long this process may be behind the token in hand, in ms. */
@@ -54,7 +54,7 @@ const touchMs = 15_000
 
 /** Builds the slice; before the tail starts, and after everything that it reads from. */
 export function createSync(needs: SyncNeeds): Sync {
-  const { tail, clock, presence, toDevice, encryption } = needs
+  const { tail, clock, typing, presence, toDevice, encryption } = needs
   const parts: ComposeNeeds = {
     ...needs,
     recent: createRecent(needs),
@@ -84,11 +84,14 @@ export function createSync(needs: SyncNeeds): Sync {
 
   /** What is new; nothing is read when the log has brought nothing that concerns the user. */
   async function look(asked: Asked, since: Since | undefined, watch: Watch): Promise<Composed> {
-    if (since === undefined || asked.fullState) return await compose(parts, asked, since)
     const upTo = tail.position
-    const isQuiet = !(await watch.hasNews(since, asked.device)) && (await isEmpty(asked, since))
-    if (!isQuiet) return await compose(parts, asked, since)
-    return { parts: [], seen: { ...since, position: upTo, toDevice: upTo } }
+    const stamps = { typing: typing.stamp, presence: presence.stamp }
+    const isStill = since !== undefined && !(await watch.hasNews(since, asked.device))
+    if (isStill && !asked.fullState && (await isEmpty(asked, since))) {
+      return { parts: [], seen: { ...since, position: upTo, toDevice: upTo } }
+    }
+    const hasPresence = since === undefined || watch.hasPresence(since)
+    return await compose(parts, asked, { since, stamps, hasPresence })
   }
 
   /** Is there nothing left in the inbox from an answer that could not hold it all. */

@@ -22,6 +22,7 @@ import { membershipRowOf } from '../rooms/membership-row.ts'
 import { createMemberships } from '../rooms/memberships.ts'
 import type { Memberships, Requester } from '../rooms/rooms.ts'
 import type { LogWriter } from '../stream/log.ts'
+import type { RunningTail } from '../stream/tail.ts'
 import { testStream } from '../stream/test-stream.ts'
 import { createSync, type Sync } from './sync.ts'
 
@@ -39,6 +40,7 @@ export interface TestProcess extends AsyncDisposable {
   readonly toDevice: ToDevice
   readonly deviceLists: DeviceLists
   readonly writer: LogWriter
+  readonly tail: RunningTail
   readonly sync: Sync
   /** Statements that the process has sent. */
   readonly statements: () => number
@@ -82,7 +84,7 @@ export async function testProcess(
   const sync = createSync({ ...shared, ...slices, rooms, log })
   await stream.start()
   return {
-    ...{ name: serverName, database, ...shared, ...slices, writer, sync, statements },
+    ...{ name: serverName, database, ...shared, ...slices, writer, tail, sync, statements },
     async [Symbol.asyncDispose]() {
       await notifications[Symbol.asyncDispose]()
       await presence[Symbol.asyncDispose]()
