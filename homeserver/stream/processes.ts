@@ -44,117 +44,161 @@ interface Needs {
   readonly caughtUp: () => Promise<void>
 }
 
-export function createProcesses({
-  db,
-  clock,
-  log,
-  self,
-  address,
-  caughtUp,
-}: Needs): RunningProcesses {
-  const listeners = new Set<() => void>()
-  let live: readonly ProcessRow[] = [{ id: self, address, lease_ms: 0 }]
-  let others: readonly ProcessRow[] = []
-  let renewedAt = 0
-  let renewing: Promise<void> | undefined
-  let ticker: Disposable | undefined
-  let stopped = false
+export function createProcesses(needs: Needs): RunningProcesses {
+  return new LiveProcesses(needs)
+}
+
+class LiveProcesses implements RunningProcesses {
+  readonly #needs: Needs
+  readonly #listeners = new Set<() => void>()
+  /** As Postgres told us last; without us while we are away. */
+  #live: readonly ProcessRow[]
+  #others: readonly ProcessRow[] = []
+  /** By our own clock, when the renewal that succeeded last was asked for; 0 before the first. */
+  #renewedAt = 0
+  #renewing: Promise<void> | undefined
+  /** Asked to look while looking. */
+  #lookAgain = false
+  #ticker: Disposable | undefined
+  #stopped = false
   /** Our lease had run out and we are not back yet. */
-  let away = false
-  let expiry = new AbortController()
+  #away = false
+  #expiry = new AbortController()
 
-  async function renew(): Promise<void> {
-    const askedAt = clock.now()
-    const lapsed = renewedAt !== 0 && askedAt - renewedAt > leaseLimits.leaseMs
-    if (lapsed && !away) goAway()
-    const rows = away
-      ? await liveWithoutUs()
-      : await renewLease(db, self, address, leaseLimits.leaseMs)
-    if (stopped) return
-    if (!away) renewedAt = askedAt
-    const sorted = rows.toSorted((a, b) => (a.id < b.id ? -1 : 1))
-    const changed = sorted.map(({ id }) => id).join() !== live.map(({ id }) => id).join()
-    live = sorted
-    others = sorted.filter(({ id }) => id !== self)
-    lookWhenLeaseEnds()
-    if (!changed) return
-    log.info({ live: live.length, others: others.length }, 'live processes changed')
-    for (const listener of [...listeners]) listener()
+  constructor(needs: Needs) {
+    this.#needs = needs
+    this.#live = [{ id: needs.self, address: needs.address, lease_ms: 0 }]
   }
 
-  /** What was missed is read first: whoever takes rooms while being behind lets their writers wait. */
-  function goAway(): void {
-    away = true
-    log.warn({ self }, 'lease had run out')
-    caughtUp()
-      .catch((error: unknown) => log.warn({ error }, 'could not catch up'))
-      .finally(comeBack)
+  get self(): string {
+    return this.#needs.self
   }
 
-  function comeBack(): void {
-    if (!away || stopped) return
-    away = false
-    renewedAt = clock.now()
-    tick()
+  get alone(): boolean {
+    return this.#others.length === 0
   }
 
-  /** When nobody else is there, there is nobody to leave the work to. */
-  async function liveWithoutUs(): Promise<readonly ProcessRow[]> {
-    const rows = await otherProcesses(db, self)
-    if (rows.length > 0) return rows
-    away = false
-    return renewLease(db, self, address, leaseLimits.leaseMs)
+  ownerOf(key: string): ProcessRow | undefined {
+    // After a pause this is asked before anything else is known: the others have taken over by then.
+    const candidates = this.#isLapsed() && !this.alone ? this.#others : this.#live
+    const owner = ownerAmong(candidates, key)
+    return owner?.id === this.self ? undefined : owner
   }
 
-  /** The keys of a process that died are taken over at the end of its lease and not a second later. */
-  function lookWhenLeaseEnds(): void {
-    expiry.abort()
-    expiry = new AbortController()
-    const soonest = Math.min(...others.map(({ lease_ms }) => lease_ms))
-    if (soonest > leaseLimits.renewMs) return
-    clock.sleep(soonest + 10, expiry.signal).then(tick, () => {})
+  others(): readonly ProcessRow[] {
+    return this.#others
   }
 
-  function tick(): void {
-    if (stopped) return
-    renewing ??= renew()
-      .catch((error: unknown) => log.warn({ error }, 'lease could not be renewed'))
+  onChange(listener: () => void): Disposable {
+    this.#listeners.add(listener)
+    return { [Symbol.dispose]: () => void this.#listeners.delete(listener) }
+  }
+
+  async start(): Promise<void> {
+    for (let attempt = 1; this.#renewedAt === 0; attempt++) {
+      await this.#renew().catch((error: unknown) => {
+        if (attempt === leaseLimits.startAttempts) throw error
+      })
+    }
+    this.#ticker = this.#needs.clock.every(leaseLimits.renewMs, () => this.look())
+  }
+
+  look(): void {
+    if (this.#stopped) return
+    this.#lookAgain = this.#renewing !== undefined
+    this.#renewing ??= this.#renew()
+      .catch((error: unknown) => this.#needs.log.warn({ error }, 'lease could not be renewed'))
       .finally(() => {
-        renewing = undefined
+        this.#renewing = undefined
+        if (this.#lookAgain) this.look()
       })
   }
 
-  async function leave(): Promise<void> {
-    if (stopped) return
-    stopped = true
-    expiry.abort()
-    ticker?.[Symbol.dispose]()
-    await renewing
-    await removeProcess(db, self).catch((error: unknown) => {
-      log.warn({ error }, 'lease is left to run out')
+  async leave(): Promise<void> {
+    if (this.#stopped) return
+    this.#stopped = true
+    this.#expiry.abort()
+    this.#ticker?.[Symbol.dispose]()
+    await this.#renewing
+    await removeProcess(this.#needs.db, this.self).catch((error: unknown) => {
+      this.#needs.log.warn({ error }, 'lease is left to run out')
     })
   }
 
-  return {
-    self,
-    get alone() {
-      return others.length === 0
-    },
-    ownerOf(key) {
-      const owner = ownerAmong(live, key)
-      return owner === undefined || owner.id === self ? undefined : owner
-    },
-    others: () => others,
-    onChange(listener) {
-      listeners.add(listener)
-      return { [Symbol.dispose]: () => void listeners.delete(listener) }
-    },
-    look: tick,
-    leave,
-    async start() {
-      await renew()
-      ticker = clock.every(leaseLimits.renewMs, tick)
-    },
-    [Symbol.asyncDispose]: leave,
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.leave()
   }
+
+  #isLapsed(): boolean {
+    const { clock } = this.#needs
+    return this.#renewedAt !== 0 && clock.now() - this.#renewedAt > leaseLimits.leaseMs
+  }
+
+  async #renew(): Promise<void> {
+    const { clock, log } = this.#needs
+    const askedAt = clock.now()
+    if (this.#isLapsed() && !this.#away) void this.#goAway()
+    const rows = this.#away ? await this.#liveWithoutUs() : await this.#takeLease()
+    if (this.#stopped) return
+    if (!this.#away) this.#renewedAt = askedAt
+    const sorted = rows.toSorted((a, b) => (a.id < b.id ? -1 : 1))
+    const changed = idsOf(sorted) !== idsOf(this.#live)
+    this.#live = sorted
+    this.#others = sorted.filter(({ id }) => id !== this.self)
+    this.#lookWhenLeaseEnds()
+    if (!changed) return
+    log.info({ live: sorted.length }, 'live processes changed')
+    for (const listener of [...this.#listeners]) listener()
+  }
+
+  #takeLease(): Promise<readonly ProcessRow[]> {
+    const { db, self, address } = this.#needs
+    return renewLease(db, self, address, leaseLimits.leaseMs)
+  }
+
+  /**
+   * What was missed is read first: whoever takes rooms while being behind lets their writers wait. Never rejects.
+   */
+  async #goAway(): Promise<void> {
+    const { clock, log, caughtUp } = this.#needs
+    this.#away = true
+    log.warn({ self: this.self }, 'lease had run out')
+    while (this.#away && !this.#stopped) {
+      try {
+        await caughtUp()
+        break
+      } catch (error) {
+        log.warn({ error }, 'could not catch up')
+        await clock.sleep(leaseLimits.renewMs)
+      }
+    }
+    if (!this.#away) return
+    this.#away = false
+    this.#renewedAt = clock.now()
+    this.look()
+  }
+
+  /** When nobody else is there, there is nobody to leave the work to. */
+  async #liveWithoutUs(): Promise<readonly ProcessRow[]> {
+    const rows = await otherProcesses(this.#needs.db, this.self)
+    if (rows.length > 0 || !this.#away) return rows
+    this.#away = false
+    return this.#takeLease()
+  }
+
+  /** The keys of a process that died are taken over at the end of its lease and not a second later. */
+  #lookWhenLeaseEnds(): void {
+    this.#expiry.abort()
+    this.#expiry = new AbortController()
+    const soonest = Math.min(...this.#others.map(({ lease_ms }) => lease_ms))
+    if (soonest > leaseLimits.renewMs) return
+    this.#needs.clock.sleep(soonest + 10, this.#expiry.signal).then(
+      () => this.look(),
+      () => {},
+    )
+  }
+}
+
+function idsOf(rows: readonly ProcessRow[]): string {
+  return rows.map(({ id }) => id).join()
 }
