@@ -15,8 +15,8 @@ beforeAll(async () => {
   database = await testDatabase()
   const bus = createMemoryBus()
   processes = [
-    await testProcess(database, bus.connect()),
-    await testProcess(database, bus.connect()),
+    await testProcess(database, { bus: bus.connect() }),
+    await testProcess(database, { bus: bus.connect() }),
   ]
   const [writing, reading] = [process(0).tail, process(1).tail]
   writing.subscribe('hints', (rows) => reading.hint(rows.at(-1)?.position ?? 0))

@@ -187,21 +187,32 @@ describe('an incremental sync', () => {
     expect(stateOf(answer, room)).not.toContain(`m.room.member|${alice}`)
   })
 
-  it('from a process that has just started reads back in the log', async () => {
+  it.each([
+    ['reads back in the log', false],
+    ['asks the tables when the log is gone', true],
+  ])('from a process that has just started %s', async (_, isForgetful) => {
     const { alice, bob, room } = await twoInRoom()
+    const quiet = await testRoom(home, alice)
+    const left = await testRoom(home, alice)
     const { next_batch: since } = await ask(home, alice)
     await setState(home, room, alice, 'm.room.topic', '', { topic: 'x' })
-    await home.receipts.mark(
-      requester(bob),
-      room,
-      'm.read',
-      (await say(home, room, bob, 'old')).pdu.eventId,
-    )
-    await using fresh = await testProcess(database)
-    const answer = await ask(fresh, alice, { since })
-    expect(bodies(answer, room)).toEqual(['old'])
+    for (let n = 0; n < 3; n++) await say(home, room, bob, `${n}`)
+    const last = await say(home, room, bob, 'last')
+    await home.receipts.mark(requester(bob), room, 'm.read', last.pdu.eventId)
+    await home.accountData.set(alice, 'x.y', { a: 1 })
+    await member(left, alice, 'leave')
+    await using fresh = await testProcess(database, { isForgetful })
+    const filter = { room: { timeline: { limit: 2 } } }
+    const answer = await ask(fresh, alice, { since, filter })
+    expect(bodies(answer, room)).toEqual(['2', 'last'])
+    expect(stateOf(answer, room)).toEqual(['m.room.topic|'])
+    expect(answer.rooms?.join?.[quiet]).toBeUndefined()
+    expect(answer.rooms?.leave?.[left]?.timeline?.events).toHaveLength(1)
+    expect(answer.account_data?.events.map(({ type }) => type)).toEqual(['x.y'])
     expect(JSON.stringify(answer.rooms?.join?.[room]?.ephemeral)).toContain('m.read')
-    expect((await ask(fresh, alice, { since: answer.next_batch })).rooms).toBeUndefined()
+    const next = await ask(fresh, alice, { since: answer.next_batch })
+    expect(next.rooms).toBeUndefined()
+    expect(next.account_data).toBeUndefined()
   })
 
   it('with full_state has the whole state again', async () => {

@@ -24,7 +24,7 @@ import type { Memberships, Requester } from '../rooms/rooms.ts'
 import type { LogWriter } from '../stream/log.ts'
 import type { RunningTail } from '../stream/tail.ts'
 import { testStream } from '../stream/test-stream.ts'
-import { createSync, type Sync } from './sync.ts'
+import { createSync, type Sync, type SyncNeeds } from './sync.ts'
 
 /** One process with everything that syncs read, over a test's database. */
 export interface TestProcess extends AsyncDisposable {
@@ -46,12 +46,18 @@ export interface TestProcess extends AsyncDisposable {
   readonly statements: () => number
 }
 
+export interface TestProcessOptions {
+  readonly bus?: Bus
+  /** The log that it could read back is gone: what is older than its start is in the tables alone. */
+  readonly isForgetful?: boolean
+}
+
 const peers = new Map()
 export const deviceOf = (user: UserId) => parseDeviceId(`DEVICE${user.slice(1, 6)}`)
 
 export async function testProcess(
   database: TestDatabase,
-  bus: Bus = createMemoryBus().connect(),
+  { bus = createMemoryBus().connect(), isForgetful = false }: TestProcessOptions = {},
 ): Promise<TestProcess> {
   const serverName = parseServerName('here.test')
   const { db, statements } = counted(database)
@@ -81,7 +87,17 @@ export async function testProcess(
   const clientEvents = createClientEvents(shared)
   const rooms = { clientEvent: clientEvents.text, preload: clientEvents.preload }
   const slices = { deviceLists, encryption, toDevice, receipts, typing, presence, notifications }
-  const sync = createSync({ ...shared, ...slices, rooms, log })
+  const shortTail: SyncNeeds['tail'] = {
+    get position() {
+      return tail.position
+    },
+    subscribe: (name, onRows) => tail.subscribe(name, onRows),
+    reached: (position, timeoutMs) => tail.reached(position, timeoutMs),
+    read: (from, limit) => tail.read(from, limit),
+    oldest: async () => Number.MAX_SAFE_INTEGER,
+  }
+  const seenTail = isForgetful ? shortTail : tail
+  const sync = createSync({ ...shared, ...slices, rooms, log, tail: seenTail })
   await stream.start()
   return {
     ...{ name: serverName, database, ...shared, ...slices, writer, tail, sync, statements },
