@@ -93,7 +93,7 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     ...{ ...base, key, keys, events, memberships, profileOf: profiles.local },
     ...{ defaultRoomVersion, logger: needs.log },
   })
-  const rooms = atOwner(localRooms, owned, events)
+  const rooms = atOwner(localRooms, owned, { events, memberships })
   const localHandshakes = createRemoteMembership({ ...base, key, keys, events, memberships })
   const remoteMembership = handshakesAtOwner(localHandshakes, owned, events)
   const accounts = createAccounts({

@@ -42,7 +42,7 @@ async function open(database: TestDatabase) {
     ...process,
     local,
     memberships,
-    rooms: atOwner(local, owned, events),
+    rooms: atOwner(local, owned, { events, memberships }),
     handshakes: handshakesAtOwner(handshakes, owned, events),
     [Symbol.asyncDispose]: () => process[Symbol.asyncDispose](),
   }
@@ -105,6 +105,22 @@ describe('rooms of two processes', () => {
     await a.rooms.join(who(bob), room, { via: [] })
     await a.rooms.leave(who(bob), room)
     expect((await a.memberships.ofUser(bob)).get(room)?.membership).toBe('leave')
+  })
+
+  it('take a changed name, and leave with who is deactivated, at their owners', async () => {
+    const dave = parseUserId('@dave:one.test')
+    const rooms = [await roomOf(a, b), await roomOf(b, a), await roomOf(b, a)]
+    for (const room of rooms) await a.rooms.join(who(dave), room, { via: [] })
+    await a.rooms.propagateProfile(dave, { displayname: 'Dave' })
+    for (const room of rooms) {
+      const member = await a.events.currentEntry(room, 'm.room.member', dave)
+      expect(member?.pdu.content).toEqual({ membership: 'join', displayname: 'Dave' })
+    }
+    await a.rooms.leaveAll(dave)
+    const left = [...(await a.memberships.ofUser(dave)).values()]
+    expect(left.map(({ membership }) => membership)).toEqual(['leave', 'leave', 'leave'])
+    const self = ({ stream }: Process) => stream.processes.self
+    expect(await Promise.all(rooms.map(ownerOf))).toEqual([self(a), self(b), self(b)])
   })
 
   it('refuse with the owner’s error', async () => {

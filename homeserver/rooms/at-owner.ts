@@ -18,7 +18,9 @@ import {
 import { isObject, type JsonObject, stringAt } from '../../spec/json.ts'
 import type { Events } from '../events/events.ts'
 import { type OwnedMethods, ownedMethodLimits } from '../stream/owned-methods.ts'
-import type { Requester, Rooms } from './rooms.ts'
+import { createAllRooms } from './all-rooms.ts'
+import type { EngineRooms } from './create-rooms.ts'
+import type { Memberships, Requester, Rooms } from './rooms.ts'
 
 const requester = z.object({
   user: userIdSchema,
@@ -49,12 +51,17 @@ const inviteOptions = z.object({ reason, isDirect: z.boolean().exactOptional() }
 const change = z.enum(['kick', 'ban', 'unban'])
 const totalMs = ownedMethodLimits.remoteMs
 
+interface Needs {
+  readonly events: Pick<Events, 'currentEntry'>
+  readonly memberships: Pick<Memberships, 'ofUser'>
+}
+
 /** The same rooms, with everything that writes to one room carried to its owner. */
-export function atOwner<R extends Rooms>(
-  rooms: R,
+export function atOwner(
+  rooms: EngineRooms,
   methods: OwnedMethods,
-  events: Pick<Events, 'currentEntry'>,
-): R {
+  { events, memberships }: Needs,
+): EngineRooms {
   const done = doneBefore(events)
 
   const send = methods.add({
@@ -132,14 +139,34 @@ export function atOwner<R extends Rooms>(
     },
   })
 
+  const renew = methods.add({
+    name: 'rooms/renew',
+    args: z.object({ room: roomIdSchema, user: userIdSchema, profile: content }),
+    result: z.null(),
+    run: async ({ room, user, profile }) => {
+      await rooms.renew(room, user, profile)
+      return null
+    },
+  })
+
   const moderating =
     (action: z.output<typeof change>): Rooms['kick'] =>
     async (who, room, user, why) => {
       await moderate(room, { change: action, who, room, user, ...because(why) })
     }
 
+  const allRooms = createAllRooms({
+    memberships,
+    renew: async (room, user, profile) => void (await renew(room, { room, user, profile })),
+    leave: async (room, user) => {
+      await leave(room, { room, who: { user, guest: false, admin: false } })
+    },
+  })
+
   return {
     ...rooms,
+    ...allRooms,
+    renew: async (room, user, profile) => void (await renew(room, { room, user, profile })),
     send: (who, wanted) => send(wanted.room, { who, draft: wanted }),
     redact: (who, room, redacts, why, key) =>
       redact(room, { who, room, redacts, ...because(why), ...(key !== undefined && { txn: key }) }),

@@ -1,6 +1,6 @@
 /** The rooms slice, built in order from its parts. */
 import type { SigningKey } from '../../spec/crypto/ed25519.ts'
-import type { ServerName, UserId } from '../../spec/ids.ts'
+import type { RoomId, ServerName, UserId } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
 import { defaultRoomVersion as versionDefault } from '../../spec/room/version.ts'
 import type { Database } from '../database/database.ts'
@@ -11,6 +11,7 @@ import type { Logger } from '../platform/log.ts'
 import type { Random } from '../platform/random.ts'
 import type { KeyRing, Remote } from '../ports.ts'
 import type { LogWriter, Tail } from '../stream/log.ts'
+import type { AllRooms } from './all-rooms.ts'
 import { createClientEvents } from './client-event.ts'
 import { createRoomMaking } from './create.ts'
 import { createDirectory } from './directory.ts'
@@ -42,11 +43,9 @@ export interface RoomsNeeds {
 }
 
 /** Rooms as the engine's other slices have them. */
-export interface EngineRooms extends Rooms {
-  /** Carries a changed name or avatar into the rooms that the user is in. */
-  propagateProfile(user: UserId, profile: JsonObject): Promise<void>
-  /** Leaves every room and rejects every invite; may be called again. */
-  leaveAll(user: UserId): Promise<void>
+export interface EngineRooms extends Rooms, AllRooms {
+  /** Carries a changed name or avatar into one room; nothing where the user is not in the room any more. */
+  renew(room: RoomId, user: UserId, profile: JsonObject): Promise<void>
   /** Gets at hand what `clientEvent` needs to show these at once: redactions, and rules of their rooms. */
   preload(events: readonly (StoredEvent | Seen)[]): Promise<void>
 }

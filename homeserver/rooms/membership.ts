@@ -1,8 +1,9 @@
 /** Changes of memberships that our users ask for, in rooms that are here and in rooms of other servers. */
-import { badJson, forbidden, MatrixError, notFound } from '../../spec/errors.ts'
+import { badJson, forbidden, notFound } from '../../spec/errors.ts'
 import { type RoomId, serverOfUser, type UserId } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
 import type { StoredEvent } from '../events/stored-event.ts'
+import { type AllRooms, createAllRooms } from './all-rooms.ts'
 import { type ChangeNeeds, type Core, createCore, filled } from './change-core.ts'
 import { createEntering } from './entering.ts'
 import type { Handshakes } from './handshakes.ts'
@@ -13,13 +14,12 @@ import type { Requester, Rooms } from './rooms.ts'
 
 /** What the other parts of the slice use of it. */
 export interface MembershipChanges
-  extends Pick<Rooms, 'join' | 'knock' | 'leave' | 'invite' | 'kick' | 'ban' | 'unban' | 'forget'> {
+  extends Pick<Rooms, 'join' | 'knock' | 'leave' | 'invite' | 'kick' | 'ban' | 'unban' | 'forget'>,
+    AllRooms {
   /** A member event as a client wrote it, by PUT of state. */
   put(who: Requester, room: RoomId, target: UserId, content: JsonObject): Promise<StoredEvent>
-  /** Carries a changed name or avatar into the rooms that the user is in. */
-  propagateProfile(user: UserId, profile: JsonObject): Promise<void>
-  /** Leaves every room and rejects every invite; may be called again. */
-  leaveAll(user: UserId): Promise<void>
+  /** Carries a changed name or avatar into one room; nothing where the user is not in the room any more. */
+  renew(room: RoomId, user: UserId, profile: JsonObject): Promise<void>
 }
 
 interface Needs extends ChangeNeeds {
@@ -30,6 +30,7 @@ interface Needs extends ChangeNeeds {
 export function createMembershipChanges(needs: Needs): MembershipChanges {
   const core = createCore(needs)
   const { leave, forget } = createLeaving({ ...needs, core })
+  const renew = createRenewing(needs)
   return {
     ...createEntering({ ...needs, core }),
     leave: (who, room, reason) => leave(who.user, room, filled({ reason })),
@@ -38,7 +39,8 @@ export function createMembershipChanges(needs: Needs): MembershipChanges {
     kick: moderate(core, 'kick'),
     ban: moderate(core, 'ban'),
     unban: moderate(core, 'unban'),
-    ...aboutAllRooms(needs, leave),
+    renew,
+    ...createAllRooms({ ...needs, renew, leave: (room, user) => leave(user, room, {}) }),
   }
 }
 
@@ -96,17 +98,10 @@ function createInviting(needs: Needs, core: Core): Pick<MembershipChanges, 'invi
   }
 }
 
-/** Rooms that are changed at a time. */
-const concurrent = 10
-
-function aboutAllRooms(
-  needs: Needs,
-  leave: (user: UserId, room: RoomId, content: JsonObject) => Promise<void>,
-): Pick<MembershipChanges, 'propagateProfile' | 'leaveAll'> {
-  const { events, memberships } = needs
-
-  async function renew(room: RoomId, user: UserId, profile: JsonObject): Promise<void> {
-    await events.append(room, async (view) => {
+/** Has the user's member event of one room say the profile's name and avatar. */
+function createRenewing(needs: Needs): MembershipChanges['renew'] {
+  return async (room, user, profile) => {
+    await needs.events.append(room, async (view) => {
       const before = await view.state('m.room.member', user)
       if (before === undefined) throw forbidden('not in the room')
       if (membershipIn(before.pdu.content) !== 'join') return { kind: 'stay', event: before }
@@ -114,43 +109,5 @@ function aboutAllRooms(
       const content = { ...kept, ...profile }
       return await planMember(needs, view, { action: 'join', sender: user, target: user, content })
     })
-  }
-
-  return {
-    async propagateProfile(user, { displayname, avatar_url }) {
-      const fields = filled({ displayname, avatar_url })
-      const rows = [...(await memberships.ofUser(user)).values()]
-      const rooms = rows.filter(({ membership }) => membership === 'join')
-      // A room that does not take it keeps the old name; the profile itself has changed.
-      await inTurns(
-        rooms,
-        ({ room }) => renew(room, user, fields),
-        () => {},
-      )
-    },
-    async leaveAll(user) {
-      const rows = [...(await memberships.ofUser(user)).values()]
-      const open = rows.filter(({ membership }) => membership !== 'leave' && membership !== 'ban')
-      let failure: unknown
-      await inTurns(
-        open,
-        ({ room }) => leave(user, room, {}),
-        (error) => {
-          // What is forbidden stays so; the rest may succeed the next time.
-          if (!(error instanceof MatrixError) || error.status >= 429) failure = error
-        },
-      )
-      if (failure !== undefined) throw failure
-    },
-  }
-}
-
-async function inTurns<T>(
-  list: readonly T[],
-  work: (one: T) => Promise<void>,
-  onError: (error: unknown) => void,
-): Promise<void> {
-  for (let at = 0; at < list.length; at += concurrent) {
-    await Promise.all(list.slice(at, at + concurrent).map((one) => work(one).catch(onError)))
   }
 }
