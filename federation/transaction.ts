@@ -6,6 +6,7 @@
 import type { InboundAnswers } from '../homeserver/destinations/inbound-answers.ts'
 import type { Events, Receipt } from '../homeserver/events/events.ts'
 import type { Logger } from '../homeserver/platform/log.ts'
+import type { RemoteMembership } from '../homeserver/rooms/remote-membership.ts'
 import { MatrixError } from '../spec/errors.ts'
 import { eduSchema } from '../spec/events/edus.ts'
 import { type EventId, isEventId, isRoomId, type RoomId, type ServerName } from '../spec/ids.ts'
@@ -13,7 +14,6 @@ import { isObject, type JsonObject } from '../spec/json.ts'
 import { eventIdOf } from '../spec/room/event-format.ts'
 import type { Access } from './access.ts'
 import type { Edus } from './edus.ts'
-import type { RemoteMembership } from './routes/membership.ts'
 
 export interface Transaction {
   readonly pdus?: readonly unknown[] | undefined

@@ -1,5 +1,10 @@
 /** The handshakes by which users of other servers join, leave and knock, and by which ours are invited. */
 import type { StoredEvent } from '../../homeserver/events/stored-event.ts'
+import type {
+  Joined,
+  ReceivedInvite,
+  RemoteMembership,
+} from '../../homeserver/rooms/remote-membership.ts'
 import {
   makeJoin,
   makeKnock,
@@ -14,62 +19,10 @@ import {
   strippedStateMax,
 } from '../../spec/api/federation/membership.ts'
 import { forbidden } from '../../spec/errors.ts'
-import {
-  type EventId,
-  type RoomId,
-  type ServerName,
-  serverOfUser,
-  type UserId,
-} from '../../spec/ids.ts'
+import { type RoomId, type ServerName, serverOfUser, type UserId } from '../../spec/ids.ts'
 import { arrayAt, isObject, type JsonObject, objectAt } from '../../spec/json.ts'
 import type { Access } from '../access.ts'
 import { JsonText, type Route, route } from '../router.ts'
-
-/** What joins through us, and what we are told of rooms we are not in. Each throws MatrixError. */
-export interface RemoteMembership {
-  makeJoin(
-    origin: ServerName,
-    room: RoomId,
-    user: UserId,
-    versions: readonly string[],
-  ): Promise<Template>
-  sendJoin(origin: ServerName, room: RoomId, event: JsonObject): Promise<Joined>
-  makeLeave(origin: ServerName, room: RoomId, user: UserId): Promise<Template>
-  sendLeave(origin: ServerName, room: RoomId, event: JsonObject): Promise<void>
-  makeKnock(
-    origin: ServerName,
-    room: RoomId,
-    user: UserId,
-    versions: readonly string[],
-  ): Promise<Template>
-  /** Answers the room's stripped state as full events. */
-  sendKnock(origin: ServerName, room: RoomId, event: JsonObject): Promise<readonly JsonObject[]>
-  /** Answers the event with our signature. */
-  receiveInvite(origin: ServerName, invite: ReceivedInvite): Promise<JsonObject>
-  /** An event of a room that is not here; its id when it took back an invite of one of our users. */
-  receiveRemoval(origin: ServerName, room: RoomId, event: JsonObject): Promise<EventId | undefined>
-}
-
-export interface Template {
-  readonly room_version: string
-  readonly event: JsonObject
-}
-
-export interface Joined {
-  /** The join as it was accepted, with our signature where the room's rules need it. */
-  readonly event: StoredEvent
-  readonly state: readonly StoredEvent[]
-  readonly authChain: readonly StoredEvent[]
-  readonly serversInRoom: readonly ServerName[]
-}
-
-export interface ReceivedInvite {
-  readonly room: RoomId
-  readonly eventId: EventId
-  readonly roomVersion: string
-  readonly event: JsonObject
-  readonly inviteRoomState: readonly JsonObject[]
-}
 
 interface Needs {
   readonly serverName: ServerName

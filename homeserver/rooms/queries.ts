@@ -28,18 +28,6 @@ export async function membershipsOfRoom(db: Db, room: RoomId): Promise<StoredMem
   return await db.query(`${selectMemberships} where room_id = $1`, [room])
 }
 
-/** Rows of pairs of a room and a user. */
-export async function membershipsOf(
-  db: Db,
-  pairs: readonly { readonly room: string; readonly user: string }[],
-): Promise<StoredMembership[]> {
-  return await db.query(
-    `${selectMemberships} where (room_id, user_id) in
-       (select room, member from unnest($1::text[], $2::text[]) as p(room, member))`,
-    [pairs.map(({ room }) => room), pairs.map(({ user }) => user)],
-  )
-}
-
 /** JSON text of the stripped events that came with an invite or a knock. */
 export async function strippedStateOf(
   db: Db,

@@ -12,7 +12,6 @@ const streamId = z.number().int()
 
 /** {@link https://spec.matrix.org/v1.19/server-server-api/#edus} */
 export const eduSchema = z.object({ edu_type: z.string().min(1).max(255), content: jsonObject })
-export type ReceivedEdu = z.output<typeof eduSchema>
 
 /** {@link https://spec.matrix.org/v1.19/server-server-api/#typing-notifications} */
 export const typingEduSchema = z.object({
