@@ -3,14 +3,18 @@
  * asked. Ownership is advice and fences decide, so this is only about speed: a room's memory stays in one place.
  */
 import { z } from 'zod'
+import { lenientCanonicalJson } from '../../spec/canonical-json.ts'
 import { MatrixError } from '../../spec/errors.ts'
 import {
   deviceIdSchema,
+  type EventId,
   eventIdSchema,
   isRoomId,
   isUserId,
+  type RoomAlias,
   type RoomId,
   roomIdSchema,
+  type ServerName,
   serverNameSchema,
   type UserId,
   userIdSchema,
@@ -62,18 +66,39 @@ export function atOwner(
   methods: OwnedMethods,
   { events, memberships }: Needs,
 ): EngineRooms {
-  const done = doneBefore(events)
+  const parts = { rooms, methods, repeat: repeating(events) }
+  const entering = enteringAtOwner(parts)
+  const renew = renewingAtOwner(parts)
+  const leave = (room: RoomId, user: UserId) =>
+    entering.leave({ user, guest: false, admin: false }, room)
+  return {
+    ...rooms,
+    ...sendingAtOwner(parts),
+    ...entering,
+    ...moderatingAtOwner(parts),
+    renew,
+    ...createAllRooms({ memberships, renew, leave }),
+  }
+}
 
+interface Parts {
+  readonly rooms: EngineRooms
+  readonly methods: OwnedMethods
+  readonly repeat: Repeat
+}
+
+function sendingAtOwner({ rooms, methods, repeat }: Parts): Pick<Rooms, 'send' | 'redact'> {
   const send = methods.add({
     name: 'rooms/send',
     args: z.object({ who: requester, draft }),
     result: eventIdSchema,
-    run: ({ who, draft: wanted }, repeated) => {
-      const target = repeated && wanted.type === 'm.room.member' ? wanted.stateKey : undefined
+    run({ who, draft: wanted }, repeated) {
+      const { room, type, stateKey: target } = wanted
       const membership = stringAt(wanted.content, 'membership')
       const work = () => rooms.send(who, wanted)
-      return isUserId(target) && membership !== undefined
-        ? done({ who, room: wanted.room, target, membership }, work)
+      // Of other events a repetition has the first one's key, or says the same again.
+      return type === 'm.room.member' && isUserId(target) && membership !== undefined
+        ? repeat(repeated, { who, room, target, membership }, work)
         : work()
     },
   })
@@ -83,6 +108,19 @@ export function atOwner(
     result: eventIdSchema,
     run: (call) => rooms.redact(call.who, call.room, call.redacts, call.reason, call.txn),
   })
+  return {
+    async send(who, wanted) {
+      // JSON between processes would make null of infinity, which has to be refused.
+      if (!methods.isOurs(wanted.room)) lenientCanonicalJson(wanted.content)
+      return await send(wanted.room, { who, draft: wanted })
+    },
+    redact: (who, room, redacts, why, key) =>
+      redact(room, { who, room, redacts, ...because(why), ...(key !== undefined && { txn: key }) }),
+  }
+}
+
+function enteringAtOwner(parts: Parts): Pick<Rooms, 'join' | 'knock' | 'leave'> {
+  const { rooms, methods, repeat } = parts
   const join = methods.add({
     name: 'rooms/join',
     args: z.object({ ...place, options: joinOptions }),
@@ -94,10 +132,9 @@ export function atOwner(
     name: 'rooms/knock',
     args: z.object({ ...place, options: knockOptions }),
     result: roomIdSchema,
-    run: async ({ who, room, options }, repeated) => {
-      const work = () => rooms.knock(who, room, options)
-      if (!repeated) return await work()
-      await done({ who, room, target: who.user, membership: 'knock' }, work)
+    async run({ who, room, options }, repeated) {
+      const wanted = { who, room, target: who.user, membership: 'knock' }
+      await repeat(repeated, wanted, () => rooms.knock(who, room, options))
       return room
     },
     totalMs,
@@ -106,22 +143,48 @@ export function atOwner(
     name: 'rooms/leave',
     args: z.object({ ...place, reason }),
     result: z.null(),
-    run: async ({ who, room, reason: why }, repeated) => {
-      const work = () => rooms.leave(who, room, why)
-      if (repeated) await done({ who, room, target: who.user, membership: 'leave' }, work)
-      else await work()
+    async run({ who, room, reason: why }, repeated) {
+      const wanted = { who, room, target: who.user, membership: 'leave' }
+      await repeat(repeated, wanted, () => rooms.leave(who, room, why))
       return null
     },
     totalMs,
   })
+
+  /** The room that is meant, with servers that may know it: who owns it is seen by its id. */
+  async function meant<O extends { readonly via: readonly ServerName[] }>(
+    target: RoomId | RoomAlias,
+    options: O,
+  ): Promise<{ room: RoomId; options: O }> {
+    if (isRoomId(target)) return { room: target, options }
+    const { room, servers } = await rooms.resolveAlias(target)
+    return { room, options: { ...options, via: [...servers, ...options.via] } }
+  }
+
+  return {
+    async join(who, target, given) {
+      const { room, options } = await meant(target, given)
+      return await join(room, { who, room, options })
+    },
+    async knock(who, target, given) {
+      const { room, options } = await meant(target, given)
+      return await knock(room, { who, room, options })
+    },
+    async leave(who, room, why) {
+      await leave(room, { who, room, ...because(why) })
+    },
+  }
+}
+
+function moderatingAtOwner(parts: Parts): Pick<Rooms, 'invite' | 'kick' | 'ban' | 'unban'> {
+  const { rooms, methods, repeat } = parts
   const invite = methods.add({
     name: 'rooms/invite',
     args: z.object({ ...place, user: userIdSchema, options: inviteOptions }),
     result: z.null(),
-    run: async ({ who, room, user, options }, repeated) => {
-      const work = () => rooms.invite(who, room, user, options)
-      if (repeated) await done({ who, room, target: user, membership: 'invite' }, work)
-      else await work()
+    async run({ who, room, user, options }, repeated) {
+      const wanted = { who, room, target: user, membership: 'invite' }
+      await repeat(repeated, wanted, () => rooms.invite(who, room, user, options))
       return null
     },
     totalMs,
@@ -130,73 +193,39 @@ export function atOwner(
     name: 'rooms/moderate',
     args: z.object({ ...place, change, user: userIdSchema, reason }),
     result: z.null(),
-    run: async ({ change: action, who, room, user, reason: why }, repeated) => {
-      const work = () => rooms[action](who, room, user, why)
-      const membership = action === 'ban' ? 'ban' : 'leave'
-      if (repeated) await done({ who, room, target: user, membership }, work)
-      else await work()
+    async run({ change: action, who, room, user, reason: why }, repeated) {
+      const wanted = { who, room, target: user, membership: action === 'ban' ? 'ban' : 'leave' }
+      await repeat(repeated, wanted, () => rooms[action](who, room, user, why))
       return null
     },
   })
-
-  const renew = methods.add({
-    name: 'rooms/renew',
-    args: z.object({ room: roomIdSchema, user: userIdSchema, profile: content }),
-    result: z.null(),
-    run: async ({ room, user, profile }) => {
-      await rooms.renew(room, user, profile)
-      return null
-    },
-  })
-
   const moderating =
     (action: z.output<typeof change>): Rooms['kick'] =>
     async (who, room, user, why) => {
       await moderate(room, { change: action, who, room, user, ...because(why) })
     }
-
-  const allRooms = createAllRooms({
-    memberships,
-    renew: async (room, user, profile) => void (await renew(room, { room, user, profile })),
-    leave: async (room, user) => {
-      await leave(room, { room, who: { user, guest: false, admin: false } })
-    },
-  })
-
   return {
-    ...rooms,
-    ...allRooms,
-    renew: async (room, user, profile) => void (await renew(room, { room, user, profile })),
-    send: (who, wanted) => send(wanted.room, { who, draft: wanted }),
-    redact: (who, room, redacts, why, key) =>
-      redact(room, { who, room, redacts, ...because(why), ...(key !== undefined && { txn: key }) }),
-    async join(who, target, options) {
-      if (isRoomId(target)) return await join(target, { who, room: target, options })
-      const { room, servers } = await rooms.resolveAlias(target)
-      return await join(room, {
-        who,
-        room,
-        options: { ...options, via: [...servers, ...options.via] },
-      })
-    },
-    async knock(who, target, options) {
-      if (isRoomId(target)) return await knock(target, { who, room: target, options })
-      const { room, servers } = await rooms.resolveAlias(target)
-      return await knock(room, {
-        who,
-        room,
-        options: { ...options, via: [...servers, ...options.via] },
-      })
-    },
-    async leave(who, room, why) {
-      await leave(room, { who, room, ...because(why) })
-    },
     async invite(who, room, user, options) {
       await invite(room, { who, room, user, options })
     },
     kick: moderating('kick'),
     ban: moderating('ban'),
     unban: moderating('unban'),
+  }
+}
+
+function renewingAtOwner({ rooms, methods }: Parts): EngineRooms['renew'] {
+  const renew = methods.add({
+    name: 'rooms/renew',
+    args: z.object({ room: roomIdSchema, user: userIdSchema, profile: content }),
+    result: z.null(),
+    async run({ room, user, profile }) {
+      await rooms.renew(room, user, profile)
+      return null
+    },
+  })
+  return async (room, user, profile) => {
+    await renew(room, { room, user, profile })
   }
 }
 
@@ -211,16 +240,16 @@ interface Wanted {
   readonly membership: string
 }
 
-/**
- * A change of a membership that an owner may have made before it died: it is refused the second time ("is not in the
- * room"), although it is what the caller asked for.
- */
-function doneBefore(events: Pick<Events, 'currentEntry'>) {
-  return async <T>({ who, room, target, membership }: Wanted, work: () => Promise<T>) => {
+/** Does a change of a membership, which an owner that died may have done already. */
+type Repeat = <T>(repeated: boolean, wanted: Wanted, work: () => Promise<T>) => Promise<T | EventId>
+
+/** The second time it would be refused ("is not in the room"), although it is what the caller asked for. */
+function repeating(events: Pick<Events, 'currentEntry'>): Repeat {
+  return async (repeated, { who, room, target, membership }, work) => {
     try {
       return await work()
     } catch (error) {
-      if (!(error instanceof MatrixError)) throw error
+      if (!repeated || !(error instanceof MatrixError)) throw error
       const pdu = (await events.currentEntry(room, 'm.room.member', target))?.pdu
       if (pdu?.sender !== who.user || pdu.content['membership'] !== membership) throw error
       return pdu.eventId
