@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { parseRoomAlias, type RoomId } from '../../spec/ids.ts'
+import { parseRoomAlias, parseServerName, type RoomId } from '../../spec/ids.ts'
 import { readStrippedState } from './invite-state.ts'
 import type { Requester } from './rooms.ts'
 import { deliver, openTestRooms, type TestRooms } from './test-rooms.ts'
@@ -143,6 +143,25 @@ it('brings a room here once for two who join at the same time', async () => {
   await Promise.all([there.rooms.join(bob, room, via()), there.rooms.join(carol, room, via())])
   await deliver(there, here, room)
   expect([await is(here, bob, room), await is(here, carol, room)]).toEqual(['join', 'join'])
+})
+
+it('goes on to the next server when one does not answer', async () => {
+  const room = await here.rooms.create(alice, { preset: 'public_chat' })
+  const away = parseServerName('away.test')
+  await there.rooms.join(bob, room, { via: [away, here.name] })
+  expect(await is(there, bob, room)).toBe('join')
+  const other = await here.rooms.create(alice, { preset: 'public_chat' })
+  await expect(there.rooms.join(bob, other, { via: [away] })).rejects.toMatchObject({
+    ...{ errcode: 'M_CONNECTION_FAILED', status: 502 },
+  })
+})
+
+it('invites nobody of another server to a room that does not federate', async () => {
+  const creationContent = { 'm.federate': false }
+  const room = await here.rooms.create(alice, { creationContent })
+  await expect(here.rooms.invite(alice, room, bob.user, {})).rejects.toMatchObject({
+    errcode: 'M_FORBIDDEN',
+  })
 })
 
 it('takes no join for a user of a third server, and no invite that is none', async () => {

@@ -1,7 +1,7 @@
 /** What a change of a membership comes to in the room's turn: the event to append, or that it says nothing new. */
 import { canonicalJson } from '../../spec/canonical-json.ts'
 import { forbidden, MatrixError } from '../../spec/errors.ts'
-import type { UserId } from '../../spec/ids.ts'
+import { serverOfUser, type UserId } from '../../spec/ids.ts'
 import type { Json, JsonObject } from '../../spec/json.ts'
 import type { TurnPlan, TurnView } from '../events/events.ts'
 import type { StoredEvent } from '../events/stored-event.ts'
@@ -39,6 +39,7 @@ export async function planMember(
   }
   requirePossible(change, was)
   if (action === 'join') await requireGuestsMayJoin(view, change)
+  if (action === 'invite') await requireFederation(view, target)
   const authoriser = action === 'join' ? await authoriserOf(needs, view, target) : undefined
   const content: JsonObject = {
     ...ownContent(change.content),
@@ -92,6 +93,14 @@ async function requireGuestsMayJoin(view: TurnView, { isGuest }: MemberChange): 
   if (access !== 'can_join') {
     throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'Guest access not allowed')
   }
+}
+
+/** The auth rules would let a user of another server be invited where nobody of that server can come in. */
+async function requireFederation(view: TurnView, target: UserId): Promise<void> {
+  const create = (await view.state('m.room.create', ''))?.pdu
+  if (create?.content['m.federate'] !== false) return
+  if (serverOfUser(create.sender) === serverOfUser(target)) return
+  throw forbidden('This room is closed to users of other servers')
 }
 
 /** What a client may put into a member event: who vouches for a join is not the client's to say. */

@@ -16,12 +16,13 @@ import type { LogRow, Tail } from '../stream/log.ts'
 import { nextRow } from './membership-row.ts'
 import { membershipsOfRoom, membershipsOfUser, type StoredMembership } from './queries.ts'
 import type { MembershipRow, Memberships } from './rooms.ts'
+import { RowCache, type Rows } from './row-cache.ts'
 
 /** `ref` of the log row that says that `user` has forgotten `room`. */
 export const forgottenRef = 'memberships:forgotten'
 
-/** Rows kept of each of the two caches. */
-const rowsMax = 500_000
+/** Users in all sets of who shares a room with whom that are kept. */
+const sharedMax = 2_000_000
 
 interface Needs {
   readonly db: Database
@@ -37,6 +38,10 @@ export function createMemberships({ db, tail, serverName }: Needs): Memberships 
   const byRoom = new RowCache<RoomId, UserId>(async (room) =>
     keyed(await membershipsOfRoom(db, room), ({ user }) => user),
   )
+
+  const sharing = createSharing(byUser, byRoom)
+  /** Local users of rows, as long as nobody joins or leaves. */
+  const locals = new WeakMap<Rows<UserId>, { stamp: number; users: readonly UserId[] }>()
 
   tail.subscribe('memberships', (rows) => {
     for (const row of rows) apply(row)
@@ -88,81 +93,69 @@ export function createMemberships({ db, tail, serverName }: Needs): Memberships 
       const rows = byUser.peek(user) ?? (await byUser.get(user))
       return rows.get(room)?.membership === 'join'
     },
-    async sharingWith(user) {
-      const sharing = new Set<UserId>()
-      for (const row of (await byUser.get(user)).values()) {
-        if (row.membership !== 'join') continue
-        for (const other of (await byRoom.get(row.room)).values()) {
-          if (other.membership === 'join') sharing.add(other.user)
-        }
-      }
-      sharing.delete(user)
-      return sharing
-    },
+    sharingWith: (user) => sharing.with(user),
     async localJoined(room) {
+      const rows = await byRoom.get(room)
+      const stamp = byRoom.stampOf(room, rows)
+      const known = locals.get(rows)
+      if (known !== undefined && known.stamp === stamp) return known.users
       const users: UserId[] = []
-      for (const { user, membership } of (await byRoom.get(room)).values()) {
+      for (const { user, membership } of rows.values()) {
         if (membership === 'join' && serverOfUser(user) === serverName) users.push(user)
       }
+      if (stamp !== undefined) locals.set(rows, { stamp, users })
       return users
     },
   }
 }
 
-/** Maps of rows by an outer and an inner key; a load that a change overtook is answered and not kept. */
-class RowCache<K extends string, I extends string> {
-  readonly #load: (key: K) => Promise<Map<I, MembershipRow>>
-  readonly #kept = new LRUCache<K, Map<I, MembershipRow>>({
-    maxSize: rowsMax,
-    sizeCalculation: (rows) => rows.size + 4,
+interface Shared {
+  readonly users: ReadonlySet<UserId>
+  /** What the set was made of: it holds while every stamp does. */
+  readonly mine: Rows<RoomId>
+  readonly mineStamp: number | undefined
+  readonly rooms: readonly (readonly [
+    room: RoomId,
+    rows: Rows<UserId>,
+    stamp: number | undefined,
+  ])[]
+}
+
+/** Who shares a joined room with whom, remembered until somebody joins or leaves one of the rooms. */
+function createSharing(byUser: RowCache<UserId, RoomId>, byRoom: RowCache<RoomId, UserId>) {
+  const known = new LRUCache<UserId, Shared>({
+    maxSize: sharedMax,
+    sizeCalculation: ({ users, rooms }) => users.size + rooms.length + 4,
   })
-  readonly #loading = new Map<K, Promise<Map<I, MembershipRow>>>()
 
-  constructor(load: (key: K) => Promise<Map<I, MembershipRow>>) {
-    this.#load = load
+  function holds(user: UserId, { mine, mineStamp, rooms }: Shared): boolean {
+    if (mineStamp === undefined || byUser.stampOf(user, mine) !== mineStamp) return false
+    return rooms.every(
+      ([room, rows, stamp]) => stamp !== undefined && byRoom.stampOf(room, rows) === stamp,
+    )
   }
 
-  peek(key: K): ReadonlyMap<I, MembershipRow> | undefined {
-    return this.#kept.get(key)
-  }
-
-  get(key: K): Promise<ReadonlyMap<I, MembershipRow>> {
-    const kept = this.#kept.get(key)
-    if (kept !== undefined) return Promise.resolve(kept)
-    return this.#loading.get(key) ?? this.#read(key)
-  }
-
-  /** Puts a row that the log brought. */
-  change(key: K, inner: I, next: (before: MembershipRow | undefined) => MembershipRow): void {
-    this.#loading.delete(key)
-    const rows = this.#kept.peek(key)
-    if (rows === undefined) return
-    const before = rows.size
-    rows.set(inner, next(rows.get(inner)))
-    // The cache has to know how much more it weighs.
-    if (rows.size !== before) this.#kept.set(key, rows)
-  }
-
-  drop(key: K): void {
-    this.#loading.delete(key)
-    this.#kept.delete(key)
-  }
-
-  clear(): void {
-    this.#loading.clear()
-    this.#kept.clear()
-  }
-
-  async #read(key: K): Promise<Map<I, MembershipRow>> {
-    const load = this.#load(key)
-    this.#loading.set(key, load)
-    try {
-      const rows = await load
-      if (this.#loading.get(key) === load) this.#kept.set(key, rows)
-      return rows
-    } finally {
-      if (this.#loading.get(key) === load) this.#loading.delete(key)
+  async function find(user: UserId): Promise<ReadonlySet<UserId>> {
+    const users = new Set<UserId>()
+    const mine = await byUser.get(user)
+    const mineStamp = byUser.stampOf(user, mine)
+    const joined = [...mine.values()].filter(({ membership }) => membership === 'join')
+    const rooms: [RoomId, Rows<UserId>, number | undefined][] = []
+    for (const { room } of joined) {
+      const rows = await byRoom.get(room)
+      rooms.push([room, rows, byRoom.stampOf(room, rows)])
+      for (const other of rows.values()) if (other.membership === 'join') users.add(other.user)
     }
+    users.delete(user)
+    known.set(user, { users, mine, mineStamp, rooms })
+    return users
+  }
+
+  return {
+    async with(user: UserId): Promise<ReadonlySet<UserId>> {
+      const shared = known.get(user)
+      return shared !== undefined && holds(user, shared) ? shared.users : await find(user)
+    },
   }
 }
 
