@@ -16,6 +16,7 @@ import { createClientEvents } from './client-event.ts'
 import { createRoomMaking } from './create.ts'
 import { createDirectory } from './directory.ts'
 import { createHandshakes } from './handshakes.ts'
+import { createHistoryWalk } from './history-walk.ts'
 import { createMembershipChanges } from './membership.ts'
 import { createPages } from './pages.ts'
 import { createPublicRooms } from './public-rooms.ts'
@@ -59,7 +60,8 @@ export function createRooms(needs: RoomsNeeds): EngineRooms {
   const handshakes = createHandshakes(needs)
   const changes = createMembershipChanges({ ...needs, handshakes, resolveAlias })
   const viewing = createViewing(needs)
-  const reading = { ...needs, viewing, clientEvents }
+  const history = createHistoryWalk(needs)
+  const reading = { ...needs, viewing, clientEvents, history }
   const { put: _, ...membership } = changes
   return {
     ...createRoomMaking({ ...needs, defaultRoomVersion, changes, aliases }),
