@@ -33,6 +33,8 @@ export function createMetrics(): Metrics {
         name,
         help,
         registers,
+        // Of several processes the one that says most: a sum of positions would mean nothing.
+        aggregator: 'max',
         collect() {
           this.set(read())
         },
