@@ -74,6 +74,21 @@ describe('whose devices to ask for anew', () => {
     await expectChanges(test.log.tail.position, [], [])
   })
 
+  it('answers from the tables what is older than the takeover of a whole room', async () => {
+    const since = test.log.tail.position
+    const dora = parseUserId('@dora:there.test')
+    const room = roomNamed('taken')
+    await move('taken', dora, 'join')
+    await move('taken', alice, 'join')
+    await test.log.writer.write({
+      entries: [{ kind: 'state', room, ref: '*', payload: undefined }],
+    })
+    const got = await test.deviceLists.changedFor(alice, since, test.log.tail.position)
+    expect(got.changed).toContain(dora)
+    const later = test.log.tail.position
+    expect((await test.deviceLists.changedFor(alice, later, later + 1)).changed.size).toBe(0)
+  })
+
   it('names those who upload keys or lose a device, also oneself', async () => {
     const [me, other] = [person(test, 'alice'), person(test, 'bob')]
     const stranger = person(test, 'stranger')
