@@ -89,6 +89,7 @@ async function start() {
       defaultRoomVersion: '12',
       bodySizeBytes: 1_048_576,
       jsonDepth: 100,
+      syncTimeoutMs: 120_000,
       trustedProxies: [],
       federationAddress: 'here.test:443',
       adminContact: 'root@here.test',

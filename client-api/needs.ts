@@ -32,6 +32,7 @@ export interface ClientApiConfig
     | 'defaultRoomVersion'
     | 'bodySizeBytes'
     | 'jsonDepth'
+    | 'syncTimeoutMs'
     | 'trustedProxies'
   > {
   /** What opens registration when it takes tokens. */

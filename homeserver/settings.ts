@@ -97,13 +97,6 @@ export const settingsSchema = z.strictObject({
     .default('12')
     .meta({ description: 'Version of a new room for which the client asks none.' }),
   appserviceFiles: list('Registrations of bridges and bots (YAML files).'),
-  urlPreviews: flag(false, 'Whether the server fetches the pages that people link, to show them.'),
-  redactionRetentionMs: integer(
-    604_800_000,
-    0,
-    315_360_000_000,
-    'How long the original of a redacted event is kept.',
-  ),
 
   // Federation
   federationAllowPrivate: networks(
@@ -120,14 +113,7 @@ export const settingsSchema = z.strictObject({
     268_435_456,
     'Largest JSON body of another server, and largest answer taken from one.',
   ),
-  uploadSizeBytes: integer(52_428_800, 1_024, 10_737_418_240, 'Largest uploaded file.'),
   jsonDepth: integer(100, 16, 500, 'Deepest nesting of a JSON body.'),
-  cacheSizeBytes: integer(
-    134_217_728,
-    8_388_608,
-    68_719_476_736,
-    'Memory for the caches of one process.',
-  ),
   syncTimeoutMs: integer(300_000, 1_000, 600_000, 'Longest wait of a sync for something new.'),
   logRetentionMs: integer(
     172_800_000,

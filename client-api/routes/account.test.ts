@@ -65,6 +65,7 @@ async function start(changed: Partial<ClientApiConfig> = {}) {
     defaultRoomVersion: '12',
     bodySizeBytes: 65_536,
     jsonDepth: 20,
+    syncTimeoutMs: 120_000,
     trustedProxies: [],
     ...changed,
   }

@@ -4,15 +4,12 @@ import { given } from '../given.ts'
 import type { ClientApiNeeds } from '../needs.ts'
 import { route } from '../router.ts'
 
-/** Longest time that a long poll is held. */
-const timeoutMaxMs = 120_000
-
 /** Everything that is new. */
-export const syncRoutes = ({ sync }: Pick<ClientApiNeeds, 'sync'>) => [
+export const syncRoutes = ({ sync, config }: Pick<ClientApiNeeds, 'sync' | 'config'>) => [
   route(api.sync, async ({ query, from }, who) => {
     const { filter, since, full_state: fullState, set_presence: setPresence } = query
     const useStateAfter = query.use_state_after || query['org.matrix.msc4222.use_state_after']
-    const timeoutMs = Math.min(query.timeout, timeoutMaxMs)
+    const timeoutMs = Math.min(query.timeout, config.syncTimeoutMs)
     const request = {
       fullState,
       setPresence,
