@@ -59,13 +59,19 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
 )
 
+interface KnownRoom {
+  readonly state: Map<string, string>
+  readonly seen: string[]
+  gap: boolean
+}
+
 /** What a client has made of its answers. */
 class Client {
   readonly user: UserId
   since: string | undefined
   stateAfter = false
   /** Rooms by id: event of each state key, and the ids of the timeline. */
-  readonly rooms = new Map<RoomId, { state: Map<string, string>; seen: string[]; gap: boolean }>()
+  readonly rooms = new Map<RoomId, KnownRoom>()
   readonly messages: JsonObject[] = []
   data: unknown
   constructor(user: UserId) {
@@ -81,7 +87,7 @@ class Client {
     })
     this.since = answer.next_batch
     for (const [room, entry] of entriesOf(answer.rooms?.join)) {
-      const known = this.rooms.get(room) ?? { state: new Map(), seen: [], gap: false }
+      const known: KnownRoom = this.rooms.get(room) ?? { state: new Map(), seen: [], gap: false }
       this.rooms.set(room, known)
       const timeline = entry.timeline?.events ?? []
       if (entry.timeline?.limited) known.gap = true

@@ -7,12 +7,7 @@ import { stateKeyOf } from '../../spec/events/event.ts'
 import { isUserId, type RoomId, type UserId } from '../../spec/ids.ts'
 import { isEventPayload } from '../events/room-views.ts'
 import type { LogRow, Position, Tail } from '../stream/log.ts'
-
-/** A row without what its writer attached: only what a sync has to know beforehand. */
-export interface RecentRow extends LogRow<undefined> {
-  /** Keys of the current state that this row changed; `*` when it may be any. */
-  readonly keys?: readonly StateKey[] | '*'
-}
+import { createWindow, type RecentRow } from './recent-window.ts'
 
 /** What changed in a room's current state. */
 export type ChangedKeys = ReadonlySet<StateKey> | '*'
@@ -29,10 +24,6 @@ export interface Recent {
   changedKeys(room: RoomId, after: Position, upTo: Position): ChangedKeys
 }
 
-/** Rows kept. */
-const rowsMax = 100_000
-/** Rows dropped at a time, beyond those kept. */
-const dropAtOnce = 10_000
 /** Positions that are read for an older token; a token older than that is answered from the tables. */
 const extendMax = 50_000
 const pageRows = 2_000
@@ -44,66 +35,33 @@ export function createRecent({
 }: {
   readonly tail: Pick<Tail, 'subscribe' | 'position' | 'read' | 'oldest'>
 }): Recent {
-  let rows: RecentRow[] = []
-  const rooms = new Map<RoomId, RecentRow[]>()
-  const accountData = new Map<UserId, RecentRow[]>()
+  const window = createWindow()
   /** Everything above is in memory; unset until the tail has brought a row. */
   let floor: Position | undefined
   let extending: Promise<boolean> = Promise.resolve(true)
 
-  function listOf(row: RecentRow): RecentRow[] | undefined {
-    if (row.kind === 'accountData') return row.user && listAt(accountData, row.user)
-    return row.room && listAt(rooms, row.room)
-  }
-
-  function drop(): void {
-    const dropped = rows.slice(0, rows.length - rowsMax)
-    rows = rows.slice(dropped.length)
-    floor = dropped.at(-1)?.position ?? floor
-    const upTo = floor ?? 0
-    for (const { room, user, kind } of dropped) {
-      if (kind === 'accountData') shorten(accountData, user, upTo)
-      else shorten(rooms, room, upTo)
-    }
-  }
-
-  tail.subscribe('recent rows', (fresh) => {
-    floor ??= (fresh[0]?.position ?? 1) - 1
-    for (const row of fresh) {
-      if (!remembered.has(row.kind)) continue
-      const slim = slimmed(row)
-      rows.push(slim)
-      listOf(slim)?.push(slim)
-    }
-    if (rows.length > rowsMax + dropAtOnce) drop()
+  tail.subscribe('recent rows', (rows) => {
+    floor ??= (rows[0]?.position ?? 1) - 1
+    floor = window.append(slimmed(rows)) ?? floor
   })
 
   async function readBack(since: Position): Promise<boolean> {
     const end = floor ?? tail.position
     if (since >= end) return true
     if (tail.position - since > extendMax || since + 1 < (await tail.oldest())) return false
+    const { drops } = window
     const older: RecentRow[] = []
     for (let at = since; at < end; ) {
       const page = await tail.read(at, pageRows)
-      for (const row of page) {
-        if (row.position <= end && remembered.has(row.kind)) older.push(slimmed(row))
-      }
+      older.push(...slimmed(page.filter(({ position }) => position <= end)))
       at = page.length < pageRows ? end : (page.at(-1)?.position ?? end)
     }
-    // Rows may have been dropped meanwhile: then there is no room for older ones.
-    if ((floor ?? end) !== end || older.length + rows.length > rowsMax) return false
-    rows = [...older, ...rows]
-    for (const row of older.toReversed()) listOf(row)?.unshift(row)
+    if (window.drops !== drops || !window.prepend(older)) return false
     floor = since
     return true
   }
 
   const covers = (since: Position) => since >= (floor ?? tail.position)
-
-  function ofRoom(room: RoomId, after: Position, upTo: Position): readonly RecentRow[] {
-    return between(rooms.get(room), after, upTo)
-  }
-
   return {
     covers,
     extend(since) {
@@ -112,11 +70,11 @@ export function createRecent({
       extending = extending.then(read, read)
       return extending
     },
-    ofRoom,
-    hasAccountData: (user, after, upTo) => between(accountData.get(user), after, upTo).length > 0,
+    ofRoom: window.ofRoom,
+    hasAccountData: (user, after, upTo) => window.accountDataOf(user, after, upTo).length > 0,
     changedKeys(room, after, upTo) {
       const changed = new Set<StateKey>()
-      for (const { keys } of ofRoom(room, after, upTo)) {
+      for (const { keys } of window.ofRoom(room, after, upTo)) {
         if (keys === '*') return '*'
         for (const key of keys ?? []) changed.add(key)
       }
@@ -125,9 +83,13 @@ export function createRecent({
   }
 }
 
-function slimmed(row: LogRow): RecentRow {
-  const keys = keysOf(row)
-  return { ...row, payload: undefined, ...(keys !== undefined && { keys }) }
+/** Rows of the kinds that are remembered, without their payloads. */
+function slimmed(rows: readonly LogRow[]): RecentRow[] {
+  return rows.flatMap((row) => {
+    if (!remembered.has(row.kind)) return []
+    const keys = keysOf(row)
+    return [{ ...row, payload: undefined, ...(keys !== undefined && { keys }) }]
+  })
 }
 
 function keysOf({ kind, ref, payload }: LogRow): readonly StateKey[] | '*' | undefined {
@@ -160,45 +122,4 @@ export function membersIn(ref: string): UserId[] {
 
 function isStateKey(key: unknown): key is StateKey {
   return typeof key === 'string' && key.includes('\u0000')
-}
-
-function listAt<K>(lists: Map<K, RecentRow[]>, key: K): RecentRow[] {
-  const known = lists.get(key)
-  if (known !== undefined) return known
-  const list: RecentRow[] = []
-  lists.set(key, list)
-  return list
-}
-
-/** Drops what is not above `upTo` from the front of a list. */
-function shorten<K>(lists: Map<K, RecentRow[]>, key: K | undefined, upTo: Position): void {
-  const list = key === undefined ? undefined : lists.get(key)
-  if (key === undefined || list === undefined || (list[0]?.position ?? upTo) > upTo) return
-  const rest = list.slice(firstAfter(list, upTo))
-  if (rest.length === 0) lists.delete(key)
-  else lists.set(key, rest)
-}
-
-const nothing: readonly RecentRow[] = []
-
-function between(
-  list: readonly RecentRow[] | undefined,
-  after: Position,
-  upTo: Position,
-): readonly RecentRow[] {
-  // Most lists end before the token in hand.
-  if (list === undefined || (list.at(-1)?.position ?? 0) <= after) return nothing
-  return list.slice(firstAfter(list, after), firstAfter(list, upTo))
-}
-
-/** Index of the first row above `position`. */
-function firstAfter(list: readonly RecentRow[], position: Position): number {
-  let low = 0
-  let high = list.length
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if ((list[middle]?.position ?? 0) <= position) low = middle + 1
-    else high = middle
-  }
-  return low
 }

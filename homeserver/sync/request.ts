@@ -1,4 +1,4 @@
-import { MatrixError } from '../../spec/errors.ts'
+import { invalidParam, MatrixError } from '../../spec/errors.ts'
 import type { DeviceId, RoomId, UserId } from '../../spec/ids.ts'
 import type { Filter } from '../../spec/sync/filter.ts'
 import { formatSyncToken, parseSyncToken } from '../../spec/sync/token.ts'
@@ -45,6 +45,7 @@ const stampSkewMs = 500
 /** Reads a token that any process of this instance made. Throws M_INVALID_PARAM. */
 export function readSince(text: string, self: string): Since {
   const { position, toDevice, ephemeral } = parseSyncToken(text)
+  if (toDevice > position) throw invalidParam('since', 'not a sync token of this server')
   const [maker, ...numbers] = ephemeral.split('.')
   const [typing = 0, presence = 0, at = 0] = numbers.map(stampFrom)
   if (maker === self) return { position, toDevice, typing, presence }

@@ -347,11 +347,7 @@ describe('beside events', () => {
     const { alice } = await twoInRoom()
     const { next_batch: since } = await ask(home, alice)
     const waiting = ask(home, alice, { since, timeoutMs: 10_000 })
-    await home.pushRules.setEnabled(
-      alice,
-      { scope: 'global', kind: 'override', ruleId: '.m.rule.master' },
-      true,
-    )
+    await home.pushRules.setEnabled(alice, { kind: 'override', ruleId: '.m.rule.master' }, true)
     expect((await waiting).account_data?.events).toEqual([
       expect.objectContaining({ type: 'm.push_rules' }),
     ])
@@ -383,7 +379,7 @@ describe('lazy loading of members', () => {
 })
 
 describe('what is refused', () => {
-  it.each(['nonsense', 's1', 's99999999999999999_0_'])('the token %j', async (since) => {
+  it.each(['nonsense', 's1', 's99999999999999999_0_', 's1_2_'])('the token %j', async (since) => {
     await expect(ask(home, somebody('eve'), { since })).rejects.toMatchObject({
       errcode: 'M_INVALID_PARAM',
     })

@@ -98,15 +98,15 @@ describe('news for a watched user', () => {
   it('are typing and presence of those in their rooms', async () => {
     const watch = await house.waiters.watch(alice)
     house.typing.stamp = 6
-    house.typing.listener({ room: other, user: bob, typing: true, here: true })
+    house.typing.listener({ room: other, user: bob, typing: true })
     expect(await watch.hasNews(seen, phone)).toBe(false)
-    house.typing.listener({ room, user: bob, typing: true, here: true })
+    house.typing.listener({ room, user: bob, typing: true })
     expect(await watch.hasNews(seen, phone)).toBe(true)
     const typed = { ...seen, typing: 6 }
     expect(await watch.hasNews(typed, phone)).toBe(false)
     house.presence.stamp = 7
     const state = { presence: 'online', lastActiveTs: 1, currentlyActive: true } as const
-    house.presence.listener({ user: bob, ...state, here: true })
+    house.presence.listener({ user: bob, ...state })
     expect(await watch.hasNews(typed, phone)).toBe(true)
     expect(watch.hasPresence(typed)).toBe(true)
   })
