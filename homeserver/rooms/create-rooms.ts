@@ -1,6 +1,6 @@
 /** The rooms slice, built in order from its parts. */
 import type { SigningKey } from '../../spec/crypto/ed25519.ts'
-import type { RoomId, ServerName, UserId } from '../../spec/ids.ts'
+import type { RoomAlias, RoomId, ServerName, UserId } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
 import { defaultRoomVersion as versionDefault } from '../../spec/room/version.ts'
 import type { Database } from '../database/database.ts'
@@ -15,6 +15,7 @@ import type { AllRooms } from './all-rooms.ts'
 import { createClientEvents } from './client-event.ts'
 import { createRoomMaking } from './create.ts'
 import { createDirectory } from './directory.ts'
+import { evictGuests } from './guest-eviction.ts'
 import { createHandshakes } from './handshakes.ts'
 import { createHistoryWalk } from './history-walk.ts'
 import { createMembershipChanges } from './membership.ts'
@@ -40,6 +41,8 @@ export interface RoomsNeeds {
   /** Name and avatar of a local user; empty when there are none. */
   readonly profileOf: (user: UserId) => Promise<JsonObject>
   readonly defaultRoomVersion?: string
+  /** Id of the application service in whose exclusive namespace an alias is. */
+  readonly aliasOwner?: (alias: RoomAlias) => string | undefined
   readonly logger?: Logger
 }
 
@@ -62,7 +65,8 @@ export function createRooms(needs: RoomsNeeds): EngineRooms {
   const viewing = createViewing(needs)
   const history = createHistoryWalk(needs)
   const reading = { ...needs, viewing, clientEvents, history }
-  const { put: _, ...membership } = changes
+  const { put: _, leaveRoom: __, ...membership } = changes
+  evictGuests({ ...needs, changes })
   return {
     ...createRoomMaking({ ...needs, defaultRoomVersion, changes, aliases }),
     ...createWriting({ ...needs, changes, roomOfAlias }),

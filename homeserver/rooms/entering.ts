@@ -3,6 +3,7 @@ import { MatrixError } from '../../spec/errors.ts'
 import type { RoomAlias, RoomId, ServerName } from '../../spec/ids.ts'
 import { createPerKeyQueue } from '../platform/per-key-queue.ts'
 import { type ChangeNeeds, type Core, candidatesFor, filled } from './change-core.ts'
+import { guestMark } from './guest-eviction.ts'
 import type { Entry, Handshakes } from './handshakes.ts'
 import type { MemberChange } from './member-plan.ts'
 import { storeOutOfBand } from './out-of-band.ts'
@@ -50,7 +51,10 @@ export function createEntering(needs: Needs): Pick<Rooms, 'join' | 'knock'> {
   /** One at a time for each room: when the first has brought the room here, the others join it here. */
   async function joinElsewhere(change: MemberChange, entry: Entry): Promise<void> {
     if (change.isGuest) {
-      throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'Rooms of other servers are closed to guests')
+      throw new MatrixError(
+        'M_GUEST_ACCESS_FORBIDDEN',
+        'Rooms of other servers are closed to guests',
+      )
     }
     await joins.run(entry.room, async () => {
       if (await core.isHere(entry.room)) await joinHere(change, entry)
@@ -63,7 +67,8 @@ export function createEntering(needs: Needs): Pick<Rooms, 'join' | 'knock'> {
       const { user, guest } = who
       const { room, candidates } = await find(who, target, via)
       const given = filled({ ...asked, reason })
-      const content = { ...(await core.profile(user)), ...given }
+      const mark = guest ? guestMark : {}
+      const content = { ...(await core.profile(user)), ...given, ...mark }
       const change: MemberChange = {
         ...{ action: 'join', sender: user, target: user, content, isGuest: guest },
         isIdempotent: Object.keys(given).length === 0,

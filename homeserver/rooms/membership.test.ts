@@ -83,6 +83,12 @@ describe('joining', () => {
     await server.rooms.send(alice, { room, type: 'm.room.guest_access', stateKey: '', content })
     await join(guest, room)
     expect(await is(guest, room)).toBe('join')
+    await server.rooms.send(alice, {
+      ...{ room, type: 'm.room.guest_access', stateKey: '' },
+      content: { guest_access: 'forbidden' },
+    })
+    await expect.poll(() => is(guest, room)).toBe('leave')
+    expect(await is(alice, room)).toBe('join')
   })
 })
 

@@ -18,6 +18,7 @@ export interface MembershipChanges
     AllRooms {
   /** A member event as a client wrote it, by PUT of state. */
   put(who: Requester, room: RoomId, target: UserId, content: JsonObject): Promise<StoredEvent>
+  leaveRoom(room: RoomId, user: UserId): Promise<void>
   /** Carries a changed name or avatar into one room; nothing where the user is not in the room any more. */
   renew(room: RoomId, user: UserId, profile: JsonObject): Promise<void>
 }
@@ -31,16 +32,18 @@ export function createMembershipChanges(needs: Needs): MembershipChanges {
   const core = createCore(needs)
   const { leave, forget } = createLeaving({ ...needs, core })
   const renew = createRenewing(needs)
+  const leaveRoom = (room: RoomId, user: UserId) => leave(user, room, {})
   return {
     ...createEntering({ ...needs, core }),
     leave: (who, room, reason) => leave(who.user, room, filled({ reason })),
+    leaveRoom,
     forget,
     ...createInviting(needs, core),
     kick: moderate(core, 'kick'),
     ban: moderate(core, 'ban'),
     unban: moderate(core, 'unban'),
     renew,
-    ...createAllRooms({ ...needs, renew, leave: (room, user) => leave(user, room, {}) }),
+    ...createAllRooms({ ...needs, renew, leave: leaveRoom }),
   }
 }
 

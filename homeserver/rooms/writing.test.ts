@@ -59,14 +59,6 @@ describe('sending', () => {
     await expect(set(alice, type, content, stateKey)).rejects.toMatchObject({ errcode })
   })
 
-  it('lets guests send messages only', async () => {
-    const guest = { ...bob, guest: true }
-    await expect(
-      server.rooms.send(guest, { room, type: 'org.example', content: {} }),
-    ).rejects.toMatchObject({ errcode: 'M_GUEST_ACCESS_FORBIDDEN' })
-    await expect(say(guest, { body: 'hello' })).resolves.toBeDefined()
-  })
-
   it('changes memberships by their events as by their endpoints', async () => {
     const dave = server.user('dave').user
     const event = await set(alice, 'm.room.member', { membership: 'invite', reason: 'hi' }, dave)
@@ -95,9 +87,6 @@ describe('the aliases that a room names', () => {
     await expect(server.rooms.send(alice, { room: other, ...draft })).rejects.toMatchObject({
       errcode: 'M_BAD_ALIAS',
     })
-    // One that is there already may stay when it leads nowhere any more.
-    await server.rooms.deleteAlias(alice, alias)
-    await name({ alias })
   })
 })
 

@@ -55,7 +55,7 @@ export function createWriting(needs: Needs): Pick<Rooms, 'send' | 'redact'> {
 
   return {
     async send(who, draft) {
-      requireSendable(who, draft)
+      requireSendable(draft)
       const { room, type, stateKey, content } = draft
       if (type === 'm.room.member' && stateKey !== undefined) {
         if (!isUserId(stateKey)) throw invalidParam('state_key', 'not a user id')
@@ -93,13 +93,10 @@ async function unlessSame(
   return { kind: 'append', draft }
 }
 
-function requireSendable({ guest }: Requester, { type, stateKey }: Draft): void {
+function requireSendable({ type, stateKey }: Draft): void {
   if (type === 'm.room.create') throw forbidden('A room is created once')
   if (type === 'm.room.member' && stateKey === undefined) {
     throw new MatrixError('M_BAD_JSON', 'a membership is a state event')
-  }
-  if (guest && stateKey === undefined && type !== 'm.room.message') {
-    throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'Guests may send messages only')
   }
 }
 
