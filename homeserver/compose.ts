@@ -91,7 +91,7 @@ export async function createHomeserver(needs: HomeserverNeeds) {
   const { defaultRoomVersion } = config
   const localRooms = createRooms({
     ...{ ...base, key, keys, events, memberships, profileOf: profiles.local },
-    ...{ defaultRoomVersion, logger: needs.log },
+    ...{ defaultRoomVersion, aliasOwner: appservices.exclusiveAliasOwner, logger: needs.log },
   })
   const rooms = atOwner(localRooms, owned, { events, memberships })
   const localHandshakes = createRemoteMembership({ ...base, key, keys, events, memberships })

@@ -21,8 +21,8 @@ import type { CreateRoomRequest, Requester, Rooms } from './rooms.ts'
 
 /** What createRoom asks of the directory. */
 export interface AliasBook {
-  /** @throws MatrixError M_ROOM_IN_USE when the alias is taken */
-  reserve(alias: RoomAlias, creator: UserId): Promise<void>
+  /** @throws MatrixError M_ROOM_IN_USE when the alias is taken, M_EXCLUSIVE when it is for an application service */
+  reserve(alias: RoomAlias, creator: Requester): Promise<void>
   assign(alias: RoomAlias, room: RoomId): Promise<void>
   release(alias: RoomAlias): Promise<void>
   publish(room: RoomId): Promise<void>
@@ -97,7 +97,7 @@ export function createRoomMaking(needs: Needs): Pick<Rooms, 'create'> {
       const rules = requireRules(request.roomVersion ?? needs.defaultRoomVersion)
       requireRequest(who.user, request, rules)
       const alias = aliasOf(request, serverName)
-      if (alias !== undefined) await aliases.reserve(alias, who.user)
+      if (alias !== undefined) await aliases.reserve(alias, who)
       let room: RoomId
       try {
         room = await make(who, request, rules, alias)

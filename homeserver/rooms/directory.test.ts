@@ -47,6 +47,17 @@ it('takes an alias that is deleted out of the names of its room', async () => {
   expect(await named()).toEqual({})
 })
 
+it('keeps the exclusive aliases of an application service for it', async () => {
+  const alias = parseRoomAlias('#_bridge_lounge:here.test')
+  const room = await server.rooms.create(alice, {})
+  const exclusive = { errcode: 'M_EXCLUSIVE' }
+  await expect(server.rooms.createAlias(alice, alias, room)).rejects.toMatchObject(exclusive)
+  const named = { roomAliasName: '_bridge_lounge' }
+  await expect(server.rooms.create(alice, named)).rejects.toMatchObject(exclusive)
+  await server.rooms.createAlias({ ...alice, appservice: 'bridge' }, alias, room)
+  expect((await server.rooms.resolveAlias(alias)).room).toBe(room)
+})
+
 it('names no room of which the user is not a member, and nothing for other servers', async () => {
   const room = await server.rooms.create(alice, {})
   const alias = parseRoomAlias('#hidden:here.test')

@@ -32,6 +32,8 @@ interface Needs {
   readonly events: Events
   readonly memberships: Pick<Memberships, 'isJoined'>
   readonly remote: Pick<Remote, 'resolveAlias'>
+  /** Id of the application service in whose exclusive namespace an alias is. */
+  readonly aliasOwner?: (alias: RoomAlias) => string | undefined
 }
 
 const canonicalType = 'm.room.canonical_alias'
@@ -65,6 +67,12 @@ export function createDirectory(needs: Needs): Directory {
   function requireOurs(alias: RoomAlias): void {
     if (serverOfAlias(alias) === serverName) return
     throw invalidParam('room_alias', 'the alias is of another server')
+  }
+
+  function requireFree(alias: RoomAlias, { appservice }: Requester): void {
+    const owner = needs.aliasOwner?.(alias)
+    if (owner === undefined || owner === appservice) return
+    throw new MatrixError('M_EXCLUSIVE', 'The alias is reserved by an application service')
   }
 
   async function requireJoined(user: UserId, room: RoomId): Promise<void> {
@@ -122,6 +130,7 @@ export function createDirectory(needs: Needs): Directory {
     },
     async createAlias(who, alias, room) {
       requireOurs(alias)
+      requireFree(alias, who)
       if (!who.admin) await requireJoined(who.user, room)
       if ((await events.rulesOf(room)) === undefined) throw notFound('Room')
       if (!(await insert(alias, room, who.user))) {
@@ -160,7 +169,8 @@ export function createDirectory(needs: Needs): Directory {
     },
     book: {
       async reserve(alias, creator) {
-        if (await insert(alias, undefined, creator)) return
+        requireFree(alias, creator)
+        if (await insert(alias, undefined, creator.user)) return
         throw new MatrixError('M_ROOM_IN_USE', 'Room alias already taken')
       },
       assign: (alias, room) => queries.setAliasRoom(db, alias, room),

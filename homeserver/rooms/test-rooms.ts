@@ -69,7 +69,11 @@ export async function openTestRooms(
   const memberships = createMemberships(basis)
   const events = createEvents({ ...basis, log: silentLogger })
   const parts = { ...basis, log: writer, events, memberships }
-  const rooms = createRooms({ ...parts, profileOf: async (user) => profiles.get(user) ?? {} })
+  const rooms = createRooms({
+    ...parts,
+    profileOf: async (user) => profiles.get(user) ?? {},
+    aliasOwner: (alias) => (alias.startsWith('#_bridge_') ? 'bridge' : undefined),
+  })
   const remoteMembership = createRemoteMembership(parts)
   await stream.start()
   const server: TestRooms = {
