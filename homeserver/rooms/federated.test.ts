@@ -145,6 +145,32 @@ it('brings a room here once for two who join at the same time', async () => {
   expect([await is(here, bob, room), await is(here, carol, room)]).toEqual(['join', 'join'])
 })
 
+it('says whether it cannot tell who may join, or has nobody who may let them in', async () => {
+  const restricted = (space: RoomId) => ({
+    type: 'm.room.join_rules',
+    content: {
+      join_rule: 'restricted',
+      allow: [{ type: 'm.room_membership', room_id: space }],
+    },
+  })
+  const foreign = await there.rooms.create(bob, { preset: 'public_chat' })
+  const unknown = await here.rooms.create(alice, { initialState: [restricted(foreign)] })
+  await expect(
+    here.remoteMembership.makeJoin(there.name, unknown, bob.user, ['12']),
+  ).rejects.toMatchObject({ errcode: 'M_UNABLE_TO_AUTHORISE_JOIN', status: 400 })
+
+  const space = await here.rooms.create(alice, { preset: 'public_chat' })
+  await there.rooms.join(bob, space, via())
+  const closed = await here.rooms.create(alice, {
+    initialState: [restricted(space)],
+    roomVersion: '11',
+    powerLevelContentOverride: { invite: 200 },
+  })
+  await expect(
+    here.remoteMembership.makeJoin(there.name, closed, bob.user, ['11']),
+  ).rejects.toMatchObject({ errcode: 'M_UNABLE_TO_GRANT_JOIN', status: 400 })
+})
+
 it('goes on to the next server when one does not answer', async () => {
   const room = await here.rooms.create(alice, { preset: 'public_chat' })
   const away = parseServerName('away.test')
