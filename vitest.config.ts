@@ -17,7 +17,7 @@ export default defineConfig({
       ...(report ? [['json', { outputFile: report }] satisfies ['json', object]] : []),
     ],
     projects: [
-      { test: { name: 'spec', include: ['spec/**/*.test.ts'] } },
+      { test: { name: 'spec', include: ['spec/**/*.test.ts'], testTimeout: 30_000 } },
       {
         test: {
           name: 'slices',
@@ -44,7 +44,7 @@ export default defineConfig({
           hookTimeout: 180_000,
         },
       },
-      { test: { name: 'tidy', include: ['conformance-tests/tidy.test.ts'] } },
+      { test: { name: 'tidy', include: ['conformance-tests/tidy.test.ts'], testTimeout: 30_000 } },
     ],
   },
 })
