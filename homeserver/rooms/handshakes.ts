@@ -20,6 +20,7 @@ import { isSignedBy } from './signed-by.ts'
 /** Servers that are asked to let a user in. */
 const candidatesMax = 20
 const eventIdLength = 24
+const versions = [...roomVersions.keys()]
 
 /** What our user wants to be in a room of other servers. */
 export interface Entry {
@@ -60,80 +61,21 @@ export interface HandshakeNeeds {
 }
 
 export function createHandshakes(needs: HandshakeNeeds): Handshakes {
-  const { serverName, key, keys, remote, events } = needs
-  const versions = [...roomVersions.keys()]
-
-  /** Asks one server after the other until one answers; what it forbids is final. */
-  async function firstOf<T>(
-    { room, candidates }: Entry,
-    ask: (server: ServerName) => Promise<T>,
-  ): Promise<T> {
-    const servers = [...new Set(candidates)].filter((server) => server !== serverName)
-    let failure: MatrixError | undefined
-    for (const server of servers.slice(0, candidatesMax)) {
-      try {
-        return await ask(server)
-      } catch (error) {
-        if (!(error instanceof MatrixError)) throw error
-        if (isFinal(error)) throw error
-        needs.logger?.info({ room, server, errcode: error.errcode }, 'handshake failed')
-        failure = error
-      }
-    }
-    if (failure === undefined) throw notFound('A server that is in the room was')
-    throw outward(failure)
-  }
-
-  /** The event that the template stands for, signed by us. */
-  function build(
-    entry: Entry,
-    { room_version: version = '1', event }: { room_version?: string; event: JsonObject },
-  ): Made {
-    const rules = rulesOf(version)
-    if (rules === undefined) {
-      throw new MatrixError(
-        'M_INCOMPATIBLE_ROOM_VERSION',
-        `this server does not know room version ${version}`,
-        { fields: { room_version: version } },
-      )
-    }
-    const draft = rebuilt(needs, entry, event, rules)
-    return { rules, pdu: finishPdu(draft, rules, serverName, key) }
-  }
-
-  async function joinBy(server: ServerName, entry: Entry): Promise<void> {
-    const { room, user } = entry
-    const { rules, pdu } = build(entry, await remote.makeJoin(server, room, user, versions))
-    const answer = await remote.sendJoin(server, room, pdu.eventId, pdu.json)
-    const join = answer.event === undefined ? pdu : withSignaturesOf(pdu, answer.event, rules)
-    if ((await events.serversIn(room)).has(serverName)) {
-      const receipt = (await events.receive(server, room, [join.json])).get(join.eventId)
-      if (receipt?.kind === 'accepted' || receipt?.kind === 'known') return
-      throw new MatrixError('M_FORBIDDEN', 'the join was not accepted')
-    }
-    await events.importRoom({
-      room,
-      rules,
-      join,
-      origin: server,
-      state: answer.state,
-      authChain: answer.auth_chain,
-    })
-  }
+  const { keys, remote, events } = needs
 
   return {
-    join: (entry) => firstOf(entry, (server) => joinBy(server, entry)),
+    join: (entry) => firstOf(needs, entry, (server) => joinBy(needs, server, entry)),
     leave: (entry) =>
-      firstOf(entry, async (server) => {
+      firstOf(needs, entry, async (server) => {
         const { room, user } = entry
-        const made = build(entry, await remote.makeLeave(server, room, user))
+        const made = build(needs, entry, await remote.makeLeave(server, room, user))
         await remote.sendLeave(server, room, made.pdu.eventId, made.pdu.json)
         return made
       }),
     knock: (entry) =>
-      firstOf(entry, async (server) => {
+      firstOf(needs, entry, async (server) => {
         const { room, user } = entry
-        const made = build(entry, await remote.makeKnock(server, room, user, versions))
+        const made = build(needs, entry, await remote.makeKnock(server, room, user, versions))
         const answer = await remote.sendKnock(server, room, made.pdu.eventId, made.pdu.json)
         return { ...made, state: answer.knock_room_state }
       }),
@@ -155,6 +97,67 @@ export function createHandshakes(needs: HandshakeNeeds): Handshakes {
       return signed
     },
   }
+}
+
+/** Asks one server after the other until one answers; what it forbids is final. */
+async function firstOf<T>(
+  { serverName, logger }: HandshakeNeeds,
+  { room, candidates }: Entry,
+  ask: (server: ServerName) => Promise<T>,
+): Promise<T> {
+  const servers = [...new Set(candidates)].filter((server) => server !== serverName)
+  let failure: MatrixError | undefined
+  for (const server of servers.slice(0, candidatesMax)) {
+    try {
+      return await ask(server)
+    } catch (error) {
+      if (!(error instanceof MatrixError)) throw error
+      if (isFinal(error)) throw error
+      logger?.info({ room, server, errcode: error.errcode }, 'handshake failed')
+      failure = error
+    }
+  }
+  if (failure === undefined) throw notFound('A server that is in the room was')
+  throw outward(failure)
+}
+
+/** The event that the template stands for, signed by us. */
+function build(
+  needs: HandshakeNeeds,
+  entry: Entry,
+  { room_version: version = '1', event }: { room_version?: string; event: JsonObject },
+): Made {
+  const rules = rulesOf(version)
+  if (rules === undefined) {
+    throw new MatrixError(
+      'M_INCOMPATIBLE_ROOM_VERSION',
+      `this server does not know room version ${version}`,
+      { fields: { room_version: version } },
+    )
+  }
+  const draft = rebuilt(needs, entry, event, rules)
+  return { rules, pdu: finishPdu(draft, rules, needs.serverName, needs.key) }
+}
+
+async function joinBy(needs: HandshakeNeeds, server: ServerName, entry: Entry): Promise<void> {
+  const { serverName, remote, events } = needs
+  const { room, user } = entry
+  const { rules, pdu } = build(needs, entry, await remote.makeJoin(server, room, user, versions))
+  const answer = await remote.sendJoin(server, room, pdu.eventId, pdu.json)
+  const join = answer.event === undefined ? pdu : withSignaturesOf(pdu, answer.event, rules)
+  if ((await events.serversIn(room)).has(serverName)) {
+    const receipt = (await events.receive(server, room, [join.json])).get(join.eventId)
+    if (receipt?.kind === 'accepted' || receipt?.kind === 'known') return
+    throw new MatrixError('M_FORBIDDEN', 'the join was not accepted')
+  }
+  await events.importRoom({
+    room,
+    rules,
+    join,
+    origin: server,
+    state: answer.state,
+    authChain: answer.auth_chain,
+  })
 }
 
 /** Our event from our own fields; of the template only its place in the room and who vouches for a join. */

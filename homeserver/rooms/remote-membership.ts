@@ -83,82 +83,13 @@ export interface RemoteMembershipNeeds {
 export function createRemoteMembership(needs: RemoteMembershipNeeds): RemoteMembership {
   const { serverName, key, events } = needs
 
-  /** Rules of a room that this server is in. */
-  async function requireHere(room: RoomId): Promise<RoomVersionRules> {
-    const rules = await events.rulesOf(room)
-    const isHere = rules !== undefined && (await events.serversIn(room)).has(serverName)
-    if (!isHere) throw notFound('Room')
-    return rules
-  }
-
-  /** An event for the other server to sign, as it would be accepted now. */
-  async function template(room: RoomId, user: UserId, action: MemberAction): Promise<Template> {
-    const rules = await requireHere(room)
-    const pdu = await events.prepare(room, (view) =>
-      planMember(needs, view, { action, sender: user, target: user, content: {} }),
-    )
-    const { hashes: _, signatures: __, event_id: ___, origin: ____, ...event } = pdu.json
-    return { room_version: rules.version, event }
-  }
-
-  async function requireVersion(room: RoomId, versions: readonly string[]): Promise<void> {
-    const { version } = await requireHere(room)
-    if (versions.includes(version)) return
-    throw new MatrixError(
-      'M_INCOMPATIBLE_ROOM_VERSION',
-      'Your homeserver does not support the features required to interact with this room',
-      { fields: { room_version: version } },
-    )
-  }
-
-  /** Takes a member event of the other server's own user, which we send on to the room. */
-  async function take(
-    origin: ServerName,
-    room: RoomId,
-    event: JsonObject,
-    membership: 'join' | 'leave' | 'knock',
-  ): Promise<StoredEvent> {
-    const rules = await requireHere(room)
-    const given = parsePdu(event, rules)
-    requireOwn(origin, room, given, membership)
-    const pdu = await vouchedFor(given, rules)
-    const options = { onBehalfOf: origin }
-    const receipts = await events.receive(origin, room, [pdu.json], options)
-    const receipt = receipts.get(pdu.eventId)
-    if (receipt?.kind !== 'accepted' && receipt?.kind !== 'known') {
-      throw forbidden(receipt?.reason ?? 'the event was not accepted')
-    }
-    return await requireStored(pdu.eventId)
-  }
-
-  /** A restricted join that one of our members vouches for gets our signature, if it is still right. */
-  async function vouchedFor(pdu: Pdu, rules: RoomVersionRules): Promise<Pdu> {
-    const authoriser = pdu.content['join_authorised_via_users_server']
-    const isOurs = isUserId(authoriser) && serverOfUser(authoriser) === serverName
-    if (!rules.restrictedJoin || !isOurs || pdu.content['membership'] !== 'join') return pdu
-    await events.prepare(pdu.roomId, async (view) => {
-      await authoriserOf(needs, view, pdu.sender)
-      return await planMember(needs, view, {
-        ...{ action: 'join', sender: pdu.sender, target: pdu.sender, content: {} },
-      })
-    })
-    return countersignPdu(pdu, rules, serverName, key)
-  }
-
-  async function requireStored(id: EventId): Promise<StoredEvent> {
-    const event = (await events.get([id])).get(id)
-    if (event === undefined) throw new MatrixError('M_UNKNOWN', 'the event was not stored')
-    if (event.rejected !== undefined) throw forbidden(event.rejected)
-    return event
-  }
-
   return {
     async makeJoin(_origin, room, user, versions) {
-      await requireVersion(room, versions)
-      return await template(room, user, 'join')
+      await requireVersion(needs, room, versions)
+      return await template(needs, room, user, 'join')
     },
     async sendJoin(origin, room, event) {
-      const join = await take(origin, room, event, 'join')
+      const join = await take(needs, origin, room, event, 'join')
       const before = await events.stateAt(join.stateBefore ?? 0)
       const state = [...before.values()]
       const ids = state.map(({ pdu }) => pdu.eventId)
@@ -169,16 +100,16 @@ export function createRemoteMembership(needs: RemoteMembershipNeeds): RemoteMemb
         serversInRoom: [...(await events.serversIn(room))],
       }
     },
-    makeLeave: (_origin, room, user) => template(room, user, 'leave'),
+    makeLeave: (_origin, room, user) => template(needs, room, user, 'leave'),
     async sendLeave(origin, room, event) {
-      await take(origin, room, event, 'leave')
+      await take(needs, origin, room, event, 'leave')
     },
     async makeKnock(_origin, room, user, versions) {
-      await requireVersion(room, versions)
-      return await template(room, user, 'knock')
+      await requireVersion(needs, room, versions)
+      return await template(needs, room, user, 'knock')
     },
     async sendKnock(origin, room, event) {
-      await take(origin, room, event, 'knock')
+      await take(needs, origin, room, event, 'knock')
       return (await shownState(events, room)).map(({ pdu }) => pdu.json)
     },
     async receiveInvite(origin, invite) {
@@ -195,6 +126,93 @@ export function createRemoteMembership(needs: RemoteMembershipNeeds): RemoteMemb
     },
     receiveRemoval: (origin, room, event) => receiveRemoval(needs, origin, room, event),
   }
+}
+
+/** Rules of a room that this server is in. */
+async function requireHere(
+  { events, serverName }: RemoteMembershipNeeds,
+  room: RoomId,
+): Promise<RoomVersionRules> {
+  const rules = await events.rulesOf(room)
+  const isHere = rules !== undefined && (await events.serversIn(room)).has(serverName)
+  if (!isHere) throw notFound('Room')
+  return rules
+}
+
+/** An event for the other server to sign, as it would be accepted now. */
+async function template(
+  needs: RemoteMembershipNeeds,
+  room: RoomId,
+  user: UserId,
+  action: MemberAction,
+): Promise<Template> {
+  const rules = await requireHere(needs, room)
+  const pdu = await needs.events.prepare(room, (view) =>
+    planMember(needs, view, { action, sender: user, target: user, content: {} }),
+  )
+  const { hashes: _, signatures: __, event_id: ___, origin: ____, ...event } = pdu.json
+  return { room_version: rules.version, event }
+}
+
+async function requireVersion(
+  needs: RemoteMembershipNeeds,
+  room: RoomId,
+  versions: readonly string[],
+): Promise<void> {
+  const { version } = await requireHere(needs, room)
+  if (versions.includes(version)) return
+  throw new MatrixError(
+    'M_INCOMPATIBLE_ROOM_VERSION',
+    'Your homeserver does not support the features required to interact with this room',
+    { fields: { room_version: version } },
+  )
+}
+
+/** Takes a member event of the other server's own user, which we send on to the room. */
+async function take(
+  needs: RemoteMembershipNeeds,
+  origin: ServerName,
+  room: RoomId,
+  event: JsonObject,
+  membership: 'join' | 'leave' | 'knock',
+): Promise<StoredEvent> {
+  const rules = await requireHere(needs, room)
+  const given = parsePdu(event, rules)
+  requireOwn(origin, room, given, membership)
+  const pdu = await vouchedFor(needs, given, rules)
+  const options = { onBehalfOf: origin }
+  const receipts = await needs.events.receive(origin, room, [pdu.json], options)
+  const receipt = receipts.get(pdu.eventId)
+  if (receipt?.kind !== 'accepted' && receipt?.kind !== 'known') {
+    throw forbidden(receipt?.reason ?? 'the event was not accepted')
+  }
+  return await requireStored(needs, pdu.eventId)
+}
+
+/** A restricted join that one of our members vouches for gets our signature, if it is still right. */
+async function vouchedFor(
+  needs: RemoteMembershipNeeds,
+  pdu: Pdu,
+  rules: RoomVersionRules,
+): Promise<Pdu> {
+  const { serverName, key, events } = needs
+  const authoriser = pdu.content['join_authorised_via_users_server']
+  const isOurs = isUserId(authoriser) && serverOfUser(authoriser) === serverName
+  if (!rules.restrictedJoin || !isOurs || pdu.content['membership'] !== 'join') return pdu
+  await events.prepare(pdu.roomId, async (view) => {
+    await authoriserOf(needs, view, pdu.sender)
+    return await planMember(needs, view, {
+      ...{ action: 'join', sender: pdu.sender, target: pdu.sender, content: {} },
+    })
+  })
+  return countersignPdu(pdu, rules, serverName, key)
+}
+
+async function requireStored({ events }: RemoteMembershipNeeds, id: EventId): Promise<StoredEvent> {
+  const event = (await events.get([id])).get(id)
+  if (event === undefined) throw new MatrixError('M_UNKNOWN', 'the event was not stored')
+  if (event.rejected !== undefined) throw forbidden(event.rejected)
+  return event
 }
 
 function requireOwn(
