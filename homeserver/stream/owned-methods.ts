@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { Clock } from '../platform/clock.ts'
 import { createForwarding } from './forwarding.ts'
-import type { RunningPeers } from './peers.ts'
+import { NotOurs, type RunningPeers } from './peers.ts'
 import type { RunningProcesses } from './processes.ts'
 import type { RunningTail } from './tail.ts'
 
@@ -45,7 +45,7 @@ export function createOwnedMethods({
   tail,
   clock,
 }: {
-  processes: Pick<RunningProcesses, 'ownerOf' | 'others' | 'onChange'>
+  processes: Pick<RunningProcesses, 'ownerOf' | 'others' | 'onChange' | 'holdsLease'>
   peers: Pick<RunningPeers, 'call' | 'handle'>
   tail: Pick<RunningTail, 'position' | 'reached' | 'hint'>
   clock: Clock
@@ -55,6 +55,8 @@ export function createOwnedMethods({
     isOurs: (key) => processes.ownerOf(key) === undefined,
     add({ name, args: argsSchema, result: resultSchema, run, totalMs }) {
       peers.handle(name, async (body) => {
+        // A call that waited while this process was paused was given up: its effect would come too late.
+        if (!processes.holdsLease) throw new NotOurs()
         const { args, repeated = false } = Called.parse(body)
         const result = await run(argsSchema.parse(args), repeated)
         return { result, position: tail.position }

@@ -42,6 +42,11 @@ export class PeerError extends Error {
   }
 }
 
+/** Thrown by a handler that must not do the work: the call breaks off unanswered, and its caller asks another process. */
+export class NotOurs extends Error {
+  override readonly name = 'NotOurs'
+}
+
 /** Answers what JSON can say; of a MatrixError that it throws the caller learns everything. */
 export type PeerMethod = (body: JsonObject) => Promise<object>
 
@@ -155,6 +160,10 @@ export async function createPeers({
     try {
       out = inWork > peerLimits.callsMax ? { failed: 'overloaded' } : await answer(message)
     } catch (error) {
+      if (error instanceof NotOurs) {
+        message.destroy()
+        return
+      }
       out = failure(error)
       if (out.matrix === undefined) log.warn({ error, url: message.url }, 'peer call failed')
     } finally {

@@ -24,6 +24,8 @@ export interface RunningProcesses extends Processes, AsyncDisposable {
   start(): Promise<void>
   /** The other live processes. */
   others(): readonly Pick<ProcessRow, 'id' | 'address'>[]
+  /** False after a pause: what was asked of this process before may have been done by another one since. */
+  readonly holdsLease: boolean
   /** Somebody says that a process came or went: looks now. */
   look(): void
   /** Gives up the lease at once: the others take over while this process ends what it has begun. */
@@ -76,6 +78,10 @@ class LiveProcesses implements RunningProcesses {
 
   get alone(): boolean {
     return this.#others.length === 0
+  }
+
+  get holdsLease(): boolean {
+    return !this.#away && !this.#stopped && !this.#isLapsed()
   }
 
   ownerOf(key: string): ProcessRow | undefined {
