@@ -113,10 +113,10 @@ export function createRoomMaking(needs: Needs): Pick<Rooms, 'create'> {
   }
 }
 
-/** Old versions are not offered, and are made for who asks for one by name. */
+/** Rooms of old versions are taken part in, and not made. */
 function requireRules(version: string): RoomVersionRules {
   const rules = rulesOf(version)
-  if (rules !== undefined) return rules
+  if (rules?.creatable === true) return rules
   throw new MatrixError(
     'M_UNSUPPORTED_ROOM_VERSION',
     'Your homeserver does not support this room version',
