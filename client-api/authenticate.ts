@@ -1,4 +1,6 @@
 import type { IncomingMessage } from 'node:http'
+import { LRUCache } from 'lru-cache'
+import type { Accounts } from '../homeserver/accounts/accounts.ts'
 import type { Sessions } from '../homeserver/accounts/sessions.ts'
 import type { Requester } from '../homeserver/rooms/rooms.ts'
 import type { Auth } from '../spec/endpoint.ts'
@@ -25,17 +27,24 @@ export interface AppserviceAccounts {
 export interface AuthenticateNeeds {
   readonly sessions: Pick<Sessions, 'authenticate'>
   readonly appservices?: Pick<AppserviceAccounts, 'byToken'>
+  /** Who application services have to have registered before they act as them. */
+  readonly accounts?: Pick<Accounts, 'find'>
   /** Accept `?access_token=` too, as clients older than v1.11 of the specification send it. */
   readonly tokenInQuery: boolean
 }
 
 type Query = Readonly<Record<string, string | string[] | undefined>>
 
+/** Users of application services that are known to exist: an account is never unmade. */
+const knownUsersMax = 100_000
+
 /**
  * Turns the access token of a request into who asks, and refuses who may not.
  * {@link https://spec.matrix.org/v1.19/client-server-api/#using-access-tokens}
  */
 export function createAuthenticate(needs: AuthenticateNeeds) {
+  const knownUsers = new LRUCache<UserId, true>({ max: knownUsersMax })
+
   return async (auth: Auth, req: IncomingMessage, query: Query): Promise<Requester | undefined> => {
     if (auth === 'none') return undefined
     const token = tokenOf(req, needs.tokenInQuery ? query : {})
@@ -44,6 +53,8 @@ export function createAuthenticate(needs: AuthenticateNeeds) {
       throw new MatrixError('M_MISSING_TOKEN', 'Missing access token')
     }
     const service = appserviceRequester(token, query)
+    // Its own user is there from the start.
+    if (service !== undefined && 'user_id' in query) await requireRegistered(service.user)
     if (auth === 'optional') return service ?? (await sessionOf(token).catch(ignoreUnknownToken))
     const who = service ?? (await sessionOf(token))
     requireKind(auth, who)
@@ -54,6 +65,14 @@ export function createAuthenticate(needs: AuthenticateNeeds) {
     const who = await needs.sessions.authenticate(token)
     if (who === undefined) throw new MatrixError('M_UNKNOWN_TOKEN', 'Unknown access token')
     return who
+  }
+
+  async function requireRegistered(user: UserId): Promise<void> {
+    if (needs.accounts === undefined || knownUsers.has(user)) return
+    if ((await needs.accounts.find(user)) === undefined) {
+      throw forbidden('the application service has not registered this user')
+    }
+    knownUsers.set(user, true)
   }
 
   function appserviceRequester(token: string, query: Query): Requester | undefined {

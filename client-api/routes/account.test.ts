@@ -90,7 +90,7 @@ async function start(changed: Partial<ClientApiConfig> = {}) {
   }
   const server = await testServer(
     [...sessionRoutes(all), ...accountRoutes(all), ...deviceRoutes(all), ...adminRoutes(all)],
-    { authenticate: createAuthenticate({ sessions, appservices, tokenInQuery: true }) },
+    { authenticate: createAuthenticate({ accounts, sessions, appservices, tokenInQuery: true }) },
   )
   return {
     ...server,
@@ -216,6 +216,13 @@ describe('registration', () => {
     expect(
       await login({ ...asService, identifier: { type: 'm.id.user', user: 'alice' } }, 'as'),
     ).toMatchObject({ json: { errcode: 'M_EXCLUSIVE' } })
+    const whoami = (name: string) =>
+      api.ask('GET', `/v3/account/whoami?user_id=@${name}:example.org`, { token: 'as' })
+    expect((await whoami('_irc_bob')).json).toMatchObject({ user_id: '@_irc_bob:example.org' })
+    expect(await whoami('_irc_nobody')).toMatchObject({
+      status: 403,
+      json: { errcode: 'M_FORBIDDEN' },
+    })
   })
   it('can be closed, or open to who has a token', async () => {
     await using closed = await start({ registration: 'closed', guests: false })
