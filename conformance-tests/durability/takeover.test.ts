@@ -11,6 +11,8 @@ const roomsCount = 6
 const killAfterMs = 1_000
 const sendForMs = 7_000
 const takeOverMs = 5_000
+/** What the slowest of many callers may need besides, on a machine that also runs all of them. */
+const slackMs = 3_000
 const retryMs = 50
 const wakeMs = 200
 const pauseMs = 8_000
@@ -146,7 +148,7 @@ for (const { name, start, ...needs } of instances) {
       await wait(killAfterMs)
       await started().killOne()
       const sent = (await Promise.all(sending)).flat()
-      expect(Math.max(...sent.map(({ tookMs }) => tookMs))).toBeLessThan(takeOverMs)
+      expect(Math.max(...sent.map(({ tookMs }) => tookMs))).toBeLessThan(takeOverMs + slackMs)
       await started().restore()
       for (const room of rooms) {
         const asked = sent.filter((one) => one.room === room)
@@ -202,7 +204,7 @@ describe.skipIf(oneProcessOnly)('when one of two processes', () => {
       using _ = started.pauseFirst()
       await wait(pauseMs)
     })
-    expect(slowestMs).toBeLessThan(takeOverMs)
+    expect(slowestMs).toBeLessThan(takeOverMs + slackMs)
     for (const [n, room] of rooms.entries()) {
       await insist([here], room, 'after the pause')
       const order = await messagesOf(here, room)
