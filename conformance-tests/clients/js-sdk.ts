@@ -28,6 +28,8 @@ export interface Person extends AsyncDisposable {
   readonly userId: string
   /** Waits until the client itself shows that the user has this membership of the room. */
   isIn(roomId: string, membership: string): Promise<void>
+  /** Is a message with this text in what the client shows of the room. */
+  shows(roomId: string, text: string): boolean
   /** Texts of the room's messages by this user, in the order in which the client shows them. */
   textsFrom(roomId: string, sender: string): Promise<string[]>
 }
@@ -62,6 +64,12 @@ export async function createPerson(
         `${membership} of ${session.user_id}`,
         () => client.getRoom(roomId)?.getMyMembership() === membership,
       ),
+    shows: (roomId, text) =>
+      client
+        .getRoom(roomId)
+        ?.getLiveTimeline()
+        .getEvents()
+        .some((event) => event.getContent()['body'] === text) ?? false,
     async textsFrom(roomId, sender) {
       const room = client.getRoom(roomId)
       if (!room) return []
