@@ -69,8 +69,9 @@ function keptContent(type: string, content: Body, version: number): Body {
   const names = new Set(contentKeys(type, version))
   const kept = Object.fromEntries(Object.entries(content).filter(([name]) => names.has(name)))
   const invite = content['third_party_invite']
-  if (type === 'm.room.member' && version >= 11 && isBody(invite) && 'signed' in invite) {
-    kept['third_party_invite'] = { signed: invite['signed'] }
+  if (type === 'm.room.member' && version >= 11 && isBody(invite)) {
+    // Without `signed` an empty object stays, as in Synapse: the reference hash depends on it.
+    kept['third_party_invite'] = 'signed' in invite ? { signed: invite['signed'] } : {}
   }
   return kept
 }
