@@ -8,7 +8,7 @@ import { type Pdu, type StateKey, stateKeyOf } from '../../spec/events/event.ts'
 import { type EventId, isEventId, type RoomId, type ServerName } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
 import { authEventKeys } from '../../spec/room/auth-events.ts'
-import { type AuthVerdict, authorize, checkAuthEvents } from '../../spec/room/authorize.ts'
+import { type AuthVerdict, checkAuthEvents } from '../../spec/room/authorize.ts'
 import type { RoomVersionRules } from '../../spec/room/version.ts'
 import type { Database } from '../database/database.ts'
 import type { Logger } from '../platform/log.ts'
@@ -17,6 +17,7 @@ import type { Snapshots } from '../state/state.ts'
 import { type Accepted, type Acceptor, createOf } from './accept.ts'
 import type { Events, Receipt } from './events.ts'
 import type { Gaps } from './gaps.ts'
+import { judge } from './judge.ts'
 import { pendingRedactions } from './queries.ts'
 import type { RoomViews } from './room-views.ts'
 import type { EventStore } from './store.ts'
@@ -305,20 +306,6 @@ export function createReceiver(needs: Needs): Receiver {
   }
 
   return { receive }
-}
-
-/** The auth rules over a state by key; the create event is the room's own. */
-export function judge(
-  pdu: Pdu,
-  rules: RoomVersionRules,
-  state: ReadonlyMap<StateKey, Pdu>,
-  create: StoredEvent | undefined,
-): AuthVerdict {
-  return authorize(pdu, rules, (type, key) =>
-    type === 'm.room.create' && rules.createHashRoomId
-      ? create?.pdu
-      : state.get(stateKeyOf(type, key)),
-  )
 }
 
 function dropped(error: unknown): Receipt {
