@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { FakeClock } from '../homeserver/platform/fake-clock.ts'
 import { silentLogger } from '../homeserver/platform/log.ts'
+import { proxiesOf } from '../homeserver/platform/trusted-proxies.ts'
 import type { Requester } from '../homeserver/rooms/rooms.ts'
 import { jsonObject, queryInteger, queryList } from '../spec/api/fields.ts'
 import { endpoint } from '../spec/endpoint.ts'
@@ -16,7 +17,6 @@ import { createDispatch } from './dispatch.ts'
 import { createRateLimiter } from './rate-limit.ts'
 import { openRoute, route } from './router.ts'
 import { createServer } from './server.ts'
-import { proxiesOf } from './trusted-proxies.ts'
 
 const alice: Requester = {
   user: parseUserId('@alice:example.org'),

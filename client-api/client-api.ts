@@ -1,5 +1,6 @@
 import { setMaxListeners } from 'node:events'
 import type { RequestListener } from 'node:http'
+import { proxiesOf } from '../homeserver/platform/trusted-proxies.ts'
 import { createAuthenticate } from './authenticate.ts'
 import { createDispatch } from './dispatch.ts'
 import { given } from './given.ts'
@@ -9,7 +10,6 @@ import { createPages } from './pages/pages.ts'
 import { createRateLimiter } from './rate-limit.ts'
 import { createRoutes } from './routes/index.ts'
 import { createServer } from './server.ts'
-import { proxiesOf } from './trusted-proxies.ts'
 
 /** Room for the ids of a process's requests beside those of the others. */
 const requestIdPrefixLength = 6

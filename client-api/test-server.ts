@@ -2,6 +2,7 @@ import { createServer as createHttpServer } from 'node:http'
 import Router from '@koa/router'
 import { FakeClock } from '../homeserver/platform/fake-clock.ts'
 import { silentLogger } from '../homeserver/platform/log.ts'
+import { proxiesOf } from '../homeserver/platform/trusted-proxies.ts'
 import type { Requester } from '../homeserver/rooms/rooms.ts'
 import { parseDeviceId, parseUserId } from '../spec/ids.ts'
 import type { Json, JsonObject } from '../spec/json.ts'
@@ -9,7 +10,6 @@ import { type AuthenticateNeeds, createAuthenticate } from './authenticate.ts'
 import { createDispatch, type DispatchNeeds } from './dispatch.ts'
 import type { Route } from './router.ts'
 import { createServer } from './server.ts'
-import { proxiesOf } from './trusted-proxies.ts'
 
 /** Callers of a {@link testServer}; the name of each is its access token. */
 const callers = {

@@ -1,18 +1,21 @@
 import { describe, expect, it } from 'vitest'
-import { systemClock } from '../homeserver/platform/clock.ts'
 import { signingKeyFromSeed } from '../spec/crypto/ed25519.ts'
 import { parseServerName } from '../spec/ids.ts'
-import { readCredentials, requireSignature, type SignedRequest } from './authenticate.ts'
+import {
+  readCredentials,
+  requireKey,
+  requireSignature,
+  type SignedRequest,
+} from './authenticate.ts'
 import { authorization } from './request.ts'
 
 const us = parseServerName('us.example')
 const them = parseServerName('them.example:8448')
 const key = signingKeyFromSeed('ed25519:1', new Uint8Array(32).fill(7))
 const keys = {
-  verifyKey: async (_: string, keyId: string) =>
+  senderKey: async (_: string, keyId: string) =>
     keyId === 'ed25519:1' ? key.publicKey : undefined,
 }
-const needs = { serverName: us, keys, clock: systemClock }
 
 describe('the X-Matrix header', () => {
   const read = (header: string | undefined) => readCredentials(header, us)
@@ -58,8 +61,10 @@ describe('the signature of a request', () => {
     const content = text === undefined ? {} : { text, content: JSON.parse(text) }
     return [header, { method, uri, ...content }]
   }
-  const check = (header: string, request: SignedRequest) =>
-    requireSignature(needs, readCredentials(header, us), request)
+  async function check(header: string, request: SignedRequest) {
+    const credentials = readCredentials(header, us)
+    return requireSignature(await requireKey(keys, credentials), credentials, request)
+  }
 
   it('is accepted on a request without a body and on one with a body', async () => {
     await expect(check(...signed('GET', '/_matrix/x?a=b%20c'))).resolves.toBe(them)

@@ -2,13 +2,12 @@
  * Who sent a request: the X-Matrix header and the signature over the request.
  * {@link https://spec.matrix.org/v1.19/server-server-api/#request-authentication}
  */
-import type { Clock } from '../homeserver/platform/clock.ts'
-import type { KeyRing } from '../homeserver/ports.ts'
 import { lenientCanonicalJson } from '../spec/canonical-json.ts'
 import { verifySignature } from '../spec/crypto/ed25519.ts'
 import { MatrixError } from '../spec/errors.ts'
 import { isServerName, type ServerName } from '../spec/ids.ts'
 import type { Json } from '../spec/json.ts'
+import type { FetchingKeyRing } from './key-ring.ts'
 import { signedRequest } from './request.ts'
 
 /** The parameters of an X-Matrix header. */
@@ -27,12 +26,6 @@ export interface SignedRequest {
   readonly text?: string
   /** The parsed body. */
   readonly content?: Json
-}
-
-interface Needs {
-  readonly serverName: ServerName
-  readonly keys: KeyRing
-  readonly clock: Clock
 }
 
 const headerLengthMax = 2_048
@@ -64,17 +57,28 @@ export function readCredentials(header: string | undefined, serverName: ServerNa
 }
 
 /**
- * Checks the signature; what comes back is the server that sent the request.
- * @throws MatrixError M_UNAUTHORIZED (401) when the key cannot be had or the signature is wrong
+ * The public key of the server that says it sent the request; looked for before anything of the body is read.
+ * @throws MatrixError M_UNAUTHORIZED (401) when the key cannot be had
  */
-export async function requireSignature(
-  { keys, clock }: Needs,
+export async function requireKey(
+  keys: Pick<FetchingKeyRing, 'senderKey'>,
+  { origin, key }: Credentials,
+): Promise<string> {
+  const publicKey = await keys.senderKey(origin, key)
+  if (publicKey === undefined) throw unauthorized(`no valid key ${key} of ${origin}`)
+  return publicKey
+}
+
+/**
+ * Checks the signature; what comes back is the server that sent the request.
+ * @throws MatrixError M_UNAUTHORIZED (401) when the signature is wrong
+ */
+export function requireSignature(
+  publicKey: string,
   credentials: Credentials,
   request: SignedRequest,
-): Promise<ServerName> {
-  const { origin, destination, key, sig } = credentials
-  const publicKey = await keys.verifyKey(origin, key, clock.now())
-  if (publicKey === undefined) throw unauthorized(`no valid key ${key} of ${origin}`)
+): ServerName {
+  const { origin, destination, sig } = credentials
   const signed = {
     method: request.method,
     uri: request.uri,

@@ -44,6 +44,7 @@ export function createFederation(needs: {
   /** Of this program. */
   readonly version: string
   readonly limits: FederationLimits
+  readonly isTrustedProxy: (address: string) => boolean
   readonly outbound: Outbound
   readonly engine: Engine
   readonly tail: ReadableLog

@@ -8,6 +8,7 @@ import type { SigningKey } from '../spec/crypto/ed25519.ts'
 import type { ServerName, UserId } from '../spec/ids.ts'
 import type { JsonObject } from '../spec/json.ts'
 import { createAccess, type EventsForAccess } from './access.ts'
+import { createBudget } from './budget.ts'
 import { createEdus, type EduHandlers } from './edus.ts'
 import type { Outbound } from './outbound.ts'
 import { type EventsForRoutes, eventRoutes } from './routes/events.ts'
@@ -16,7 +17,7 @@ import { membershipRoutes } from './routes/membership.ts'
 import { type LocalKeys, queryRoutes } from './routes/queries.ts'
 import { transactionRoutes } from './routes/transactions.ts'
 import { createFederationApi, type FederationLimits } from './server.ts'
-import { createTransactions, type EventsForTransactions } from './transaction.ts'
+import { badEventsLimits, createTransactions, type EventsForTransactions } from './transaction.ts'
 
 export interface InboundNeeds {
   readonly serverName: ServerName
@@ -24,6 +25,7 @@ export interface InboundNeeds {
   /** Of this program, as /version says it. */
   readonly version: string
   readonly limits: FederationLimits
+  readonly isTrustedProxy: (address: string) => boolean
   readonly outbound: Outbound
   readonly events: EventsForAccess & EventsForRoutes & EventsForTransactions
   readonly rooms: Pick<Rooms, 'resolveAlias' | 'publicRooms'>
@@ -42,7 +44,8 @@ export function createInbound(needs: InboundNeeds): RequestListener {
   const edus = createEdus({ handlers: needs.edus, access, log })
   const inbound = outbound.destinations.inbound
   const { membership } = needs
-  const transactions = createTransactions({ events, membership, access, edus, inbound, log })
+  const badEvents = createBudget(badEventsLimits, clock)
+  const transactions = createTransactions({ ...needs, access, edus, inbound, badEvents })
   const routes = [
     ...transactionRoutes({ transactions }),
     ...eventRoutes({ serverName, events, access, clock }),
@@ -50,8 +53,8 @@ export function createInbound(needs: InboundNeeds): RequestListener {
     ...queryRoutes({ ...needs, keys: needs.encryption }),
     ...keyRoutes({ ...outbound, serverName, key, clock }),
   ]
-  const { keys } = outbound
+  const { keys, peering } = outbound
   const { backoff } = outbound.destinations
-  const api = createFederationApi({ ...needs, keys, backoff, routes })
+  const api = createFederationApi({ ...needs, keys, peering, backoff, badEvents, routes })
   return api.callback()
 }

@@ -55,9 +55,7 @@ beforeEach(() => {
   calls = []
   answers = new Map()
   ring = createKeyRing({
-    serverName: us,
-    own: new Map([['ed25519:us', { publicKey: ourKey.publicKey, validUntil: Infinity }]]),
-    store: memoryStore(),
+    ...needs(),
     client: {
       async call(server, { method, path }) {
         const asked = `${server} ${method} ${path}`
@@ -67,11 +65,15 @@ beforeEach(() => {
         return answer
       },
     },
-    clock,
-    log: silentLogger,
     notaries: [notary],
   })
 })
+
+function needs() {
+  const current = { publicKey: ourKey.publicKey, validUntil: Infinity }
+  const own = new Map([['ed25519:us', current]])
+  return { serverName: us, own, store: memoryStore(), clock, log: silentLogger }
+}
 
 describe('the key ring', () => {
   it('knows our own keys without asking', async () => {
@@ -136,6 +138,65 @@ describe('the key ring', () => {
     await clock.advance(5_000)
     await ask()
     expect(direct()).toBe(3)
+  })
+
+  it('asks a server that is down at most every ten minutes, in the end', async () => {
+    const asked = () => calls.filter((call) => call === get(them)).length
+    for (let n = 0; n < 12; n++) {
+      await ring.verifyKey(them, 'ed25519:new', clock.now())
+      await clock.advance(600_000)
+    }
+    const before = asked()
+    await ring.verifyKey(them, 'ed25519:new', clock.now())
+    expect(asked()).toBe(before + 1)
+    await clock.advance(599_999)
+    await ring.verifyKey(them, 'ed25519:new', clock.now())
+    expect(asked()).toBe(before + 1)
+  })
+
+  it('asks a server that answers at most every minute for keys that it does not have', async () => {
+    answers.set(get(them), keysOf(them, key))
+    for (let minute = 0; minute < 60; minute++) {
+      for (let n = 0; n < 6; n++) {
+        expect(await ring.senderKey(them, `ed25519:made-up-${n}`)).toBeUndefined()
+        await clock.advance(10_000)
+      }
+    }
+    expect(calls.length).toBeLessThanOrEqual(65)
+    // One that it does have is known all the while.
+    expect(await ring.senderKey(them, 'ed25519:new')).toBe(key.publicKey)
+  })
+
+  it('asks few servers at a time for who says that it sends a request', async () => {
+    let underWay = 0
+    let most = 0
+    let answer = () => {}
+    const answered = new Promise<void>((resolve) => {
+      answer = resolve
+    })
+    const slow = createKeyRing({
+      ...needs(),
+      client: {
+        async call() {
+          most = Math.max(most, ++underWay)
+          await answered
+          underWay--
+          throw new MatrixError('M_CONNECTION_FAILED', 'down')
+        },
+      },
+    })
+    const asked = Array.from({ length: 1_000 }, (_, n) =>
+      slow.senderKey(parseServerName(`s${n}.example`), 'ed25519:x'),
+    )
+    await clock.advance(0)
+    expect(most).toBe(20)
+    // An event’s signer does not wait for them.
+    const other = slow.verifyKey(them, 'ed25519:x', clock.now())
+    await clock.advance(0)
+    expect(most).toBe(21)
+    answer()
+    expect(new Set(await Promise.all([...asked, other]))).toEqual(new Set([undefined]))
+    expect(most).toBe(21)
   })
 
   it.each([

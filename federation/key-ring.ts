@@ -28,19 +28,29 @@ interface Needs {
 }
 
 export interface FetchingKeyRing extends KeyRing {
+  /**
+   * The key with which a request claims to be signed now. Nobody has vouched for who sent the request, so that fetches
+   * for requests have few places of their own and never crowd out those for events.
+   */
+  senderKey(server: ServerName, keyId: string): Promise<string | undefined>
   /** Asks for a server's keys now, unless that was just done; for a notary's answer. */
   refresh(server: ServerName): Promise<void>
 }
 
 /** A published validity counts for at most this long. */
 const validityMaxMs = 7 * 24 * 3_600_000
-/** After a fetch, successful or not, the server is left alone for this long, doubling with each failure. */
+/** After a fetch the server is left alone for this long, doubling with each that is no use, up to the longest. */
 const pauseMs = 5_000
-const pauseMaxMs = 60_000
+/** For a server that answered, but without the wanted key: it may have made a new one. */
+const answeredPauseMaxMs = 60_000
+const failedPauseMaxMs = 600_000
 const serversMax = 20_000
 /** Fetches under way, and those that wait for their turn; beyond that keys are unknown. */
 const fetchesMax = 256
 const waitingMax = 20_000
+/** The same for keys of requests whose sender is not known yet. */
+const senderFetchesMax = 20
+const senderWaitingMax = 500
 
 interface Attempt {
   readonly until: number
@@ -51,7 +61,8 @@ export function createKeyRing(needs: Needs): FetchingKeyRing {
   const { clock, store, serverName } = needs
   const underWay = new Map<ServerName, Promise<void>>()
   const attempts = new LRUCache<ServerName, Attempt>({ max: serversMax })
-  const limited = limiter(fetchesMax)
+  const limited = limiter(fetchesMax, waitingMax)
+  const limitedForSenders = limiter(senderFetchesMax, senderWaitingMax)
   const fetchAnswer = createKeyFetch({ ...needs, isSignedBy })
 
   /** Has the server signed the object with a key that is valid now. */
@@ -63,36 +74,45 @@ export function createKeyRing(needs: Needs): FetchingKeyRing {
     return false
   }
 
-  async function verifyKey(server: ServerName, keyId: string, validAt: number) {
+  async function find(server: ServerName, keyId: string, validAt: number, limit: Limiter) {
     if (server === serverName) return usable(needs.own.get(keyId), validAt)
     const known = usable((await store.keysOf(server)).get(keyId), validAt)
     if (known !== undefined) return known
-    await refresh(server)
+    await refresh(server, limit)
     return usable((await store.keysOf(server)).get(keyId), validAt)
   }
 
-  function refresh(server: ServerName): Promise<void> {
+  function refresh(server: ServerName, limit = limited): Promise<void> {
     const running = underWay.get(server)
     if (running !== undefined) return running
     if ((attempts.get(server)?.until ?? 0) > clock.now()) return Promise.resolve()
-    if (underWay.size >= fetchesMax + waitingMax) return Promise.resolve()
-    const fetching = limited(() => fetchKeys(server)).finally(() => underWay.delete(server))
+    const fetching = limit(() => fetchKeys(server)).finally(() => underWay.delete(server))
     underWay.set(server, fetching)
     return fetching
   }
 
   async function fetchKeys(server: ServerName): Promise<void> {
     const answer = await fetchAnswer(server)
-    const before = attempts.get(server)
-    const pause = answer ? pauseMs : Math.min((before?.pauseMs ?? pauseMs / 2) * 2, pauseMaxMs)
-    attempts.set(server, { until: clock.now() + pause, pauseMs: pause })
+    attempts.set(server, attemptAfter(attempts.get(server), clock.now(), answer !== undefined))
     if (!answer) return
     const keys = keysIn(answer.keys, clock.now())
     const validUntil = validity(answer.keys, clock.now())
     await store.store(server, keys, { validUntil, json: JSON.stringify(answer.json) })
   }
 
-  return { verifyKey, refresh }
+  return {
+    verifyKey: (server, keyId, validAt) => find(server, keyId, validAt, limited),
+    senderKey: (server, keyId) => find(server, keyId, clock.now(), limitedForSenders),
+    refresh: (server) => refresh(server),
+  }
+}
+
+/** A long time without a question, and the server begins anew. */
+function attemptAfter(before: Attempt | undefined, now: number, answered: boolean): Attempt {
+  const pauseMaxMs = answered ? answeredPauseMaxMs : failedPauseMaxMs
+  const isRecent = before !== undefined && now < before.until + failedPauseMaxMs
+  const pause = isRecent ? Math.min(before.pauseMs * 2, pauseMaxMs) : pauseMs
+  return { until: now + pause, pauseMs: pause }
 }
 
 function keysIn(answer: ServerKeys, now: number): Map<string, RemoteKey> {
@@ -114,18 +134,24 @@ function usable(key: RemoteKey | undefined, validAt: number): string | undefined
   return key && validAt <= (key.expiredAt ?? key.validUntil) ? key.publicKey : undefined
 }
 
-/** Runs at most `max` of what it is given at a time. */
-function limiter(max: number): <T>(work: () => Promise<T>) => Promise<T> {
+/** Runs work when there is a place for it; resolves without doing it when too much waits already. */
+type Limiter = (work: () => Promise<void>) => Promise<void>
+
+function limiter(max: number, waitingMax: number): Limiter {
   let running = 0
   const waiting: (() => void)[] = []
   return async (work) => {
-    if (running >= max) await new Promise<void>((resolve) => waiting.push(resolve))
-    running++
+    if (running >= max) {
+      if (waiting.length >= waitingMax) return
+      // The place of the one before is handed on.
+      await new Promise<void>((resolve) => waiting.push(resolve))
+    } else running++
     try {
-      return await work()
+      await work()
     } finally {
-      running--
-      waiting.shift()?.()
+      const next = waiting.shift()
+      if (next) next()
+      else running--
     }
   }
 }

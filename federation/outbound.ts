@@ -19,6 +19,7 @@ import type { SigningKey } from '../spec/crypto/ed25519.ts'
 import type { ServerName } from '../spec/ids.ts'
 import { createDiscovery } from './discovery.ts'
 import { createKeyRing, type FetchingKeyRing } from './key-ring.ts'
+import { createPeering, type Peering, type PeeringSettings } from './peering.ts'
 import { createRemote } from './remote.ts'
 import { createFederationClient, type FederationClient } from './request.ts'
 
@@ -32,9 +33,12 @@ export interface OutboundSettings {
   /** Certificates (PEM) of authorities trusted beside the usual ones. */
   readonly authorities?: readonly string[]
   readonly notaries?: readonly ServerName[]
+  /** With whom this server talks. */
+  readonly peering: PeeringSettings
 }
 
 export interface Outbound extends AsyncDisposable {
+  readonly peering: Peering
   readonly destinations: Destinations
   readonly client: FederationClient
   readonly keys: FetchingKeyRing
@@ -73,12 +77,14 @@ export async function createOutbound(needs: {
         redirectsMax,
       }),
   })
+  const peering = createPeering(settings.peering)
   const destinations = await createDestinations({ db, clock, log })
   const client = createFederationClient({
     serverName,
     key,
     dispatcher: dispatcher.agent,
     discovery,
+    peering,
     backoff: destinations.backoff,
     clock,
   })
@@ -87,6 +93,7 @@ export async function createOutbound(needs: {
   const own: KeysOfServer = new Map([...(settings.oldKeys ?? []), [key.keyId, current]])
   const ring = { serverName, own, store, client, clock, log, ...(notaries && { notaries }) }
   return {
+    peering,
     destinations,
     client,
     keys: createKeyRing(ring),

@@ -19,6 +19,7 @@ import {
   stringAt,
 } from '../spec/json.ts'
 import type { Discovery } from './discovery.ts'
+import type { Peering } from './peering.ts'
 
 export interface RemoteRequest {
   readonly method: 'GET' | 'PUT' | 'POST'
@@ -49,6 +50,7 @@ interface Needs {
   readonly key: SigningKey
   readonly dispatcher: Dispatcher
   readonly discovery: Discovery
+  readonly peering: Peering
   readonly backoff: Backoff
   readonly clock: Clock
 }
@@ -68,6 +70,7 @@ export function createFederationClient(needs: Needs): FederationClient {
 
   async function call(server: ServerName, request: RemoteRequest): Promise<Json> {
     if (server === serverName) throw new Error('a server does not ask itself')
+    if (!needs.peering(server)) throw unreachable(server, 'is not a server to talk with')
     if (!request.ignoreBackoff && backoff.retryAt(server) > clock.now()) {
       throw unreachable(server, 'did not answer lately')
     }

@@ -12,6 +12,7 @@ import { isServerName, type RoomId, type ServerName, serverOfUser } from '../spe
 import { isObject, type JsonObject, stringAt } from '../spec/json.ts'
 import { createDestinationQueue, type DestinationQueue } from './destination-queue.ts'
 import { eduText, receiptContent } from './outgoing.ts'
+import type { Peering } from './peering.ts'
 import type { FederationClient } from './request.ts'
 import { createRoomServers, memberOf } from './room-servers.ts'
 import { createSenderCursor, type ReadableLog } from './sender-cursor.ts'
@@ -33,6 +34,8 @@ export interface Sender extends AsyncDisposable {
 export interface SenderNeeds {
   readonly serverName: ServerName
   readonly client: FederationClient
+  /** With whom to talk; without it with all. */
+  readonly peering?: Peering
   readonly destinations: Destinations
   readonly events: Pick<Events, 'serversIn' | 'timeline' | 'serverMaySee'>
   readonly tail: ReadableLog
@@ -59,7 +62,9 @@ export function createSender(needs: SenderNeeds): Sender {
   const inLanes = new Set<Position>()
   const cursor = createSenderCursor({ ...needs, queues, replay, oldestInHand })
 
+  /** Nobody sends to a server that is not to be talked with. */
   function owns(server: ServerName): boolean {
+    if (needs.peering?.(server) === false) return false
     return processes.ownerOf(`destination:${server}`) === undefined
   }
 

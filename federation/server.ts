@@ -1,23 +1,30 @@
 /**
  * The listener for other servers: limits, authentication, dispatch, and every error in Matrix's shape.
  */
-import { isUtf8 } from 'node:buffer'
 import type http from 'node:http'
 import Koa from 'koa'
 import type { Backoff } from '../homeserver/destinations/backoff.ts'
 import type { Clock } from '../homeserver/platform/clock.ts'
 import type { Logger } from '../homeserver/platform/log.ts'
-import type { KeyRing } from '../homeserver/ports.ts'
-import { MatrixError } from '../spec/errors.ts'
+import { forbidden, MatrixError } from '../spec/errors.ts'
 import type { ServerName } from '../spec/ids.ts'
-import { type Json, parseJson } from '../spec/json.ts'
-import { readCredentials, requireSignature } from './authenticate.ts'
+import { type Credentials, readCredentials, requireKey, requireSignature } from './authenticate.ts'
+import { createBodies, type RequestBody } from './bodies.ts'
+import type { Budget } from './budget.ts'
+import type { FetchingKeyRing } from './key-ring.ts'
+import type { Peering } from './peering.ts'
+import { createPlaces } from './places.ts'
 import { createRouter, type Parts, type Route } from './router.ts'
+import { createWrongSignatures } from './wrong-signatures.ts'
 
 interface Needs {
   readonly serverName: ServerName
-  readonly keys: KeyRing
-  readonly backoff: Backoff
+  readonly keys: Pick<FetchingKeyRing, 'senderKey'>
+  readonly peering: Peering
+  readonly isTrustedProxy: (address: string) => boolean
+  readonly backoff: Pick<Backoff, 'succeeded'>
+  /** What is left to a server for events that are no use; see transaction.ts. */
+  readonly badEvents: Pick<Budget, 'require'>
   readonly clock: Clock
   readonly log: Logger
   readonly limits: FederationLimits
@@ -28,11 +35,14 @@ export interface FederationLimits {
   /** Largest body of a transaction; others are held to a sixteenth of it. */
   readonly bodyBytesMax: number
   readonly jsonDepthMax: number
+  /** Requests of one server that are served at a time. */
+  readonly perServerMax: number
+  /** Requests of all servers that are served at a time. */
+  readonly totalMax: number
+  /** How long a request waits for its place. */
+  readonly waitMs: number
 }
 
-/** Requests of one server that are served at a time; more are told to come later. */
-const underWayPerOriginMax = 100
-const retryAfterMs = 1_000
 const queryParametersMax = 200
 
 export interface FederationApi {
@@ -42,7 +52,10 @@ export interface FederationApi {
 export function createFederationApi(needs: Needs): FederationApi {
   const { log } = needs
   const find = createRouter(needs.routes)
-  const underWay = new Map<ServerName, number>()
+  const { limits } = needs
+  const places = createPlaces({ ...limits, perKeyMax: limits.perServerMax }, needs.clock)
+  const wrongSignatures = createWrongSignatures(needs)
+  const bodies = createBodies(limits.jsonDepthMax)
   const app = new Koa()
   app.on('error', (error: unknown) => log.debug({ error }, 'federation connection failed'))
 
@@ -69,38 +82,40 @@ export function createFederationApi(needs: Needs): FederationApi {
       throw new MatrixError('M_UNRECOGNIZED', 'Unrecognized request', { status })
     }
     const { endpoint, serve } = match.route
-    const bytesMax = needs.limits.bodyBytesMax / (endpoint.name === 'sendTransaction' ? 1 : 16)
+    const isTransaction = endpoint.name === 'sendTransaction'
+    const bytesMax = limits.bodyBytesMax / (isTransaction ? 1 : 16)
+    const parts = { params: match.params, query }
     if (endpoint.auth !== 'server') {
-      const { content } = await readBody(req, bytesMax, needs.limits.jsonDepthMax)
-      return await serve({ params: match.params, query, body: content }, undefined)
+      return await bodies.read(req, bytesMax, ({ content }) =>
+        serve({ ...parts, body: content }, undefined),
+      )
     }
     const credentials = readCredentials(req.headers.authorization, needs.serverName)
-    const { text, content } = await readBody(req, bytesMax, needs.limits.jsonDepthMax)
-    const origin = await requireSignature(needs, credentials, {
-      method: req.method ?? 'GET',
-      uri,
-      ...(text !== undefined && { text }),
-      ...(content !== undefined && { content }),
+    const { origin } = credentials
+    if (!needs.peering(origin)) throw forbidden('this server does not talk with yours')
+    if (isTransaction) needs.badEvents.require(origin)
+    wrongSignatures.require(req, origin)
+    // Nothing is read of who has no key.
+    const publicKey = await requireKey(needs.keys, credentials)
+    return await bodies.read(req, bytesMax, async (body) => {
+      requireSigned(req, credentials, publicKey, body)
+      needs.backoff.succeeded(origin)
+      return await places.run(origin, () => serve({ ...parts, body: body.content }, origin))
     })
-    needs.backoff.succeeded(origin)
-    return await bounded(origin, () =>
-      serve({ params: match.params, query, body: content }, origin),
-    )
   }
 
-  async function bounded(origin: ServerName, work: () => Promise<string>): Promise<string> {
-    const running = underWay.get(origin) ?? 0
-    if (running >= underWayPerOriginMax) {
-      const fields = { retry_after_ms: retryAfterMs }
-      throw new MatrixError('M_LIMIT_EXCEEDED', 'too many requests at a time', { fields })
-    }
-    underWay.set(origin, running + 1)
+  function requireSigned(
+    req: http.IncomingMessage,
+    credentials: Credentials,
+    publicKey: string,
+    body: RequestBody,
+  ): void {
     try {
-      return await work()
-    } finally {
-      const left = (underWay.get(origin) ?? 1) - 1
-      if (left === 0) underWay.delete(origin)
-      else underWay.set(origin, left)
+      const { method = 'GET', url: uri = '/' } = req
+      requireSignature(publicKey, credentials, { method, uri, ...body })
+    } catch (error) {
+      wrongSignatures.count(req, credentials.origin)
+      throw error
     }
   }
 
@@ -125,28 +140,6 @@ function splitUri(uri: string): { path: string; query: Parts['query'] } {
 
 /** A parameter named `__proto__` is a parameter like others. */
 const writable = { enumerable: true, writable: true, configurable: true }
-
-async function readBody(
-  req: http.IncomingMessage,
-  bytesMax: number,
-  depthMax: number,
-): Promise<{ text?: string; content?: Json }> {
-  const tooLarge = () => new MatrixError('M_TOO_LARGE', `body larger than ${bytesMax} bytes`)
-  if (Number(req.headers['content-length'] ?? 0) > bytesMax) throw tooLarge()
-  const chunks: Buffer[] = []
-  let bytes = 0
-  for await (const chunk of req) {
-    bytes += chunk.length
-    if (bytes > bytesMax) throw tooLarge()
-    chunks.push(chunk)
-  }
-  if (bytes === 0) return {}
-  const body = Buffer.concat(chunks, bytes)
-  if (!isUtf8(body)) throw new MatrixError('M_NOT_JSON', 'the body is not UTF-8')
-  const text = body.toString('utf8')
-  // One event with a number that room versions from 6 on forbid must not spoil the others.
-  return { text, content: parseJson(text, { depthMax, integralFloats: 'poison' }) }
-}
 
 function shownError(error: unknown, log: Logger): MatrixError {
   if (error instanceof MatrixError) return error

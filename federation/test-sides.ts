@@ -8,7 +8,8 @@ import { silentLogger } from '../homeserver/platform/log.ts'
 import { signingKeyFromSeed } from '../spec/crypto/ed25519.ts'
 import { parseServerName } from '../spec/ids.ts'
 import { createInbound, type InboundNeeds } from './inbound.ts'
-import { createOutbound } from './outbound.ts'
+import { createOutbound, type OutboundSettings } from './outbound.ts'
+import type { FederationLimits } from './server.ts'
 
 /** Certificates for the listener, and who signed them. */
 export interface Authority {
@@ -17,6 +18,14 @@ export interface Authority {
 }
 
 export type Side = Awaited<ReturnType<typeof createSide>>
+
+export const testLimits: FederationLimits = {
+  bodyBytesMax: 1_048_576,
+  jsonDepthMax: 50,
+  perServerMax: 10,
+  totalMax: 100,
+  waitMs: 3_000,
+}
 
 /** A method that no test has given a meaning. */
 const unexpected = (name: string) => async (): Promise<never> => {
@@ -46,7 +55,10 @@ export async function createSide(
   db: Database,
   authority: Authority,
   seed: number,
-  parts: Partial<InboundNeeds> & { allowedNetworks?: readonly string[] } = {},
+  parts: Partial<InboundNeeds> & {
+    allowedNetworks?: readonly string[]
+    peering?: OutboundSettings['peering']
+  } = {},
 ) {
   let listener: RequestListener = (_, res) => res.end()
   const tls = authority.issue(['127.0.0.1', 'localhost'])
@@ -64,6 +76,7 @@ export async function createSide(
       key,
       allowedNetworks: parts.allowedNetworks ?? ['127.0.0.0/8'],
       authorities: [authority.cert],
+      peering: parts.peering ?? { allow: [], deny: [] },
     },
     db,
     clock,
@@ -73,7 +86,8 @@ export async function createSide(
     serverName,
     key,
     version: '0.0.0',
-    limits: { bodyBytesMax: 1_048_576, jsonDepthMax: 50 },
+    limits: testLimits,
+    isTrustedProxy: () => true,
     outbound,
     events: fakeEvents(),
     rooms: { resolveAlias: unexpected('resolveAlias'), publicRooms: unexpected('publicRooms') },

@@ -7,12 +7,12 @@ import type { InboundAnswers } from '../homeserver/destinations/inbound-answers.
 import type { Events, Receipt } from '../homeserver/events/events.ts'
 import type { Logger } from '../homeserver/platform/log.ts'
 import type { RemoteMembership } from '../homeserver/rooms/remote-membership.ts'
-import { MatrixError } from '../spec/errors.ts'
 import { eduSchema } from '../spec/events/edus.ts'
 import { type EventId, isEventId, isRoomId, type RoomId, type ServerName } from '../spec/ids.ts'
 import { isObject, type JsonObject } from '../spec/json.ts'
 import { eventIdOf } from '../spec/room/event-format.ts'
 import type { Access } from './access.ts'
+import type { Budget } from './budget.ts'
 import type { Edus } from './edus.ts'
 
 export interface Transaction {
@@ -34,18 +34,18 @@ interface Needs {
   readonly membership: Pick<RemoteMembership, 'receiveRemoval'>
   readonly edus: Edus
   readonly inbound: InboundAnswers
+  /** Spent for events that fail the checks on receipt; who has spent all has to wait. Without it nobody has to. */
+  readonly badEvents?: Pick<Budget, 'spend'>
   readonly log: Logger
 }
 
-/** Transactions of one server under way; it should wait for an answer before it sends another. */
-const underWayMax = 10
-const retryAfterMs = 1_000
+/** Events of one server that fail the checks on receipt, for want of a signature for example. */
+export const badEventsLimits = { burst: 1_000, perSecond: 20 }
 
 type Result = Readonly<Record<string, never>> | { readonly error: string }
 
 export function createTransactions(needs: Needs): Transactions {
   const { events, access, edus, log } = needs
-  const underWay = new Map<ServerName, number>()
 
   async function process(origin: ServerName, transaction: Transaction): Promise<string> {
     const received = (transaction.edus ?? []).flatMap((edu) => eduSchema.safeParse(edu).data ?? [])
@@ -77,6 +77,8 @@ export function createTransactions(needs: Needs): Transactions {
       }
       const receipts = await events.receive(origin, room, pdus)
       for (const [id, receipt] of receipts) results.set(id, resultOf(receipt))
+      const isKnown = receipts.size > 0 || (await events.rulesOf(room)) !== undefined
+      if (isKnown) needs.badEvents?.spend(origin, countBad(pdus, receipts))
       if (receipts.size === 0) await receiveRemovals(origin, room, pdus, results)
     } catch (error) {
       log.error({ origin, room, error }, 'PDUs could not be received')
@@ -113,23 +115,15 @@ export function createTransactions(needs: Needs): Transactions {
 
   return {
     async receive(origin, txnId, transaction) {
-      return await needs.inbound.once(origin, txnId, async () => {
-        const running = underWay.get(origin) ?? 0
-        if (running >= underWayMax) {
-          const fields = { retry_after_ms: retryAfterMs }
-          throw new MatrixError('M_LIMIT_EXCEEDED', 'too many transactions at a time', { fields })
-        }
-        underWay.set(origin, running + 1)
-        try {
-          return await process(origin, transaction)
-        } finally {
-          const left = (underWay.get(origin) ?? 1) - 1
-          if (left === 0) underWay.delete(origin)
-          else underWay.set(origin, left)
-        }
-      })
+      return await needs.inbound.once(origin, txnId, () => process(origin, transaction))
     },
   }
+}
+
+/** Events that were dropped, and those that are not even events. */
+function countBad(pdus: readonly JsonObject[], receipts: ReadonlyMap<EventId, Receipt>): number {
+  const dropped = [...receipts.values()].filter(({ kind }) => kind === 'dropped')
+  return Math.max(pdus.length - receipts.size, 0) + dropped.length
 }
 
 /** EDUs that do not depend on the transaction's events. */

@@ -104,6 +104,10 @@ export const settingsSchema = z.strictObject({
     'Private networks that requests to other servers may reach, such as 10.0.0.0/8.',
   ),
   federationCaFile: path('', 'PEM certificates trusted for other servers, besides the usual ones.'),
+  federationAllow: list(
+    'Names of servers to talk with, * and ? as wildcards; empty: all but the denied ones.',
+  ),
+  federationDeny: list('Names of servers not to talk with, * and ? as wildcards.'),
 
   // Limits
   bodySizeBytes: integer(1_048_576, 65_536, 67_108_864, 'Largest JSON body of a client.'),
@@ -112,6 +116,19 @@ export const settingsSchema = z.strictObject({
     4_194_304,
     268_435_456,
     'Largest JSON body of another server, and largest answer taken from one.',
+  ),
+  federationRequests: integer(
+    100,
+    1,
+    10_000,
+    'Requests of other servers that one process serves at a time.',
+  ),
+  federationRequestsPerServer: integer(10, 1, 1_000, 'The same for requests of one server.'),
+  federationQueueMs: integer(
+    3_000,
+    0,
+    60_000,
+    'How long a request of another server waits for its turn before it is told to come later.',
   ),
   jsonDepth: integer(100, 16, 500, 'Deepest nesting of a JSON body.'),
   syncTimeoutMs: integer(300_000, 1_000, 600_000, 'Longest wait of a sync for something new.'),

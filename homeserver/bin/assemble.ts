@@ -14,6 +14,7 @@ import type { Clock } from '../platform/clock.ts'
 import type { Logger } from '../platform/log.ts'
 import type { Metrics } from '../platform/metrics.ts'
 import type { Random } from '../platform/random.ts'
+import { proxiesOf } from '../platform/trusted-proxies.ts'
 
 /** What every process of ours has before its slices. */
 export interface Foundation {
@@ -62,7 +63,11 @@ export async function assemble(foundation: Foundation): Promise<Assembled> {
     limits: {
       bodyBytesMax: config.federationBodySizeBytes,
       jsonDepthMax: config.jsonDepth,
+      perServerMax: config.federationRequestsPerServer,
+      totalMax: config.federationRequests,
+      waitMs: config.federationQueueMs,
     },
+    isTrustedProxy: proxiesOf(config.trustedProxies),
   })
   const client = createClientApi({
     ...foundation,
@@ -107,6 +112,7 @@ function outboundSettings(config: Config, key: Instance['signingKey']) {
     serverName: config.serverName,
     key,
     allowedNetworks: config.federationAllowPrivate,
+    peering: { allow: config.federationAllow, deny: config.federationDeny },
     authorities: authoritiesOf(config),
   }
 }

@@ -42,7 +42,10 @@ describe('a request through the guard', async () => {
       res.setHeader('content-encoding', 'gzip')
       res.end(gzipSync('hello'))
     } else if (req.url === '/silent') return
-    else if (req.url === '/away') res.writeHead(302, { location: 'http://127.0.0.1/' }).end()
+    else if (req.url === '/drip') {
+      const drop = setInterval(() => res.write('x'), 20)
+      res.on('close', () => clearInterval(drop))
+    } else if (req.url === '/away') res.writeHead(302, { location: 'http://127.0.0.1/' }).end()
     else res.end('hello')
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -87,9 +90,9 @@ describe('a request through the guard', async () => {
     expect(small.body.toString()).toBe('hello')
   })
 
-  it('gives up on a server that says nothing', async () => {
+  it.each(['/silent', '/drip'])('gives up on a server that takes for ever: %s', async (path) => {
     await expect(
-      guardedRequest(open.agent, { ...asked('/silent'), timeoutMs: 100 }),
+      guardedRequest(open.agent, { ...asked(path), timeoutMs: 200 }),
     ).rejects.toMatchObject({ name: 'TimeoutError' })
   })
 

@@ -3,7 +3,7 @@
  * itself, refuses every address that is not public unless the operator allows its network, and connects to exactly the
  * address it has checked.
  */
-import { lookup as lookupName } from 'node:dns'
+import { type LookupAddress, type LookupAllOptions, lookup as lookupName } from 'node:dns'
 import { isIP, type LookupFunction } from 'node:net'
 import { createSecureContext, rootCertificates } from 'node:tls'
 import ipaddr from 'ipaddr.js'
@@ -14,7 +14,16 @@ export interface GuardOptions {
   readonly allowedNetworks: readonly string[]
   /** Certificates (PEM) of authorities to trust beside those that Node trusts. */
   readonly authorities?: readonly string[]
+  /** Resolves names; as Node does unless a test says otherwise. */
+  readonly lookup?: Lookup
 }
+
+/** All addresses of a name. */
+export type Lookup = (
+  hostname: string,
+  options: LookupAllOptions,
+  callback: (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void,
+) => void
 
 /** Where a TLS connection really goes, when that is not the host of its URL (SRV records). */
 export interface ConnectTarget {
@@ -51,7 +60,7 @@ export function createGuardedDispatcher(options: GuardOptions): GuardedDispatche
   const redirects = new Map<string, ConnectTarget>()
   const connect = buildConnector({
     timeout: connectTimeoutMs,
-    lookup: guardedLookup(isAllowed),
+    lookup: guardedLookup(isAllowed, options.lookup ?? lookupName),
     // One context for all connections: parsing the authorities costs more than a handshake.
     ...(options.authorities && {
       secureContext: createSecureContext({ ca: [...rootCertificates, ...options.authorities] }),
@@ -106,14 +115,21 @@ export function addressCheck(allowedNetworks: readonly string[]): (address: stri
           ? parsed instanceof ipaddr.IPv4 && parsed.match(network, bits)
           : parsed instanceof ipaddr.IPv6 && parsed.match(network, bits)),
     )
-    return inside || parsed.range() === 'unicast'
+    return inside || (parsed.range() === 'unicast' && isAssigned(parsed))
   }
 }
 
+/** Of IPv6 only 2000::/3 is given out; the rest holds old forms of private addresses, such as ::127.0.0.1. */
+function isAssigned(address: ipaddr.IPv4 | ipaddr.IPv6): boolean {
+  return address instanceof ipaddr.IPv4 || address.match(globalUnicast)
+}
+
+const globalUnicast = ipaddr.IPv6.parseCIDR('2000::/3')
+
 /** Resolves like Node does, and leaves out what may not be connected to. */
-function guardedLookup(isAllowed: (address: string) => boolean): LookupFunction {
+function guardedLookup(isAllowed: (address: string) => boolean, lookup: Lookup): LookupFunction {
   return (hostname, options, callback) => {
-    lookupName(hostname, { ...options, all: true }, (error, addresses) => {
+    lookup(hostname, { ...options, all: true }, (error, addresses) => {
       if (error) return callback(error, '')
       const usable = addresses.filter(({ address }) => isAllowed(address))
       const [first] = usable
