@@ -5,7 +5,13 @@ import * as membership from '../spec/api/federation/membership.ts'
 import * as queries from '../spec/api/federation/queries.ts'
 import { MatrixError } from '../spec/errors.ts'
 import type { JsonObject } from '../spec/json.ts'
-import { type Ask, createAsk, type AskOptions as Options } from './ask.ts'
+import {
+  type Ask,
+  type AskSplit,
+  createAsk,
+  createAskSplit,
+  type AskOptions as Options,
+} from './ask.ts'
 import type { FederationClient } from './request.ts'
 
 /** A join of a large room is computed, sent and read within this. */
@@ -18,6 +24,8 @@ const historyBytesMax = 16 * 1024 * 1024
 const waitedFor: Options = { ignoreBackoff: true }
 const joining: Options = { ...waitedFor, timeoutMs: joinTimeoutMs, replyBytesMax: stateBytesMax }
 const ofState: Options = { timeoutMs: stateTimeoutMs, replyBytesMax: stateBytesMax }
+/** A client waits that will not for long; it is told which servers did not answer. */
+const ofKeys: Options = { timeoutMs: 10_000 }
 const ofHistory: Options = { replyBytesMax: historyBytesMax }
 
 type MembershipQuestion =
@@ -40,10 +48,14 @@ type EventQuestion =
 
 export function createRemote(needs: { readonly client: FederationClient }): Remote {
   const ask = createAsk(needs)
-  return { ...aboutMembership(ask), ...aboutEvents(ask), ...aboutUsersAndRooms(ask) }
+  return {
+    ...aboutMembership(ask, createAskSplit(needs)),
+    ...aboutEvents(ask),
+    ...aboutUsersAndRooms(ask),
+  }
 }
 
-function aboutMembership(ask: Ask): Pick<Remote, MembershipQuestion> {
+function aboutMembership(ask: Ask, askSplit: AskSplit): Pick<Remote, MembershipQuestion> {
   return {
     makeJoin: async (server, roomId, userId, ver) =>
       template(
@@ -56,15 +68,17 @@ function aboutMembership(ask: Ask): Pick<Remote, MembershipQuestion> {
       ),
     async sendJoin(server, roomId, eventId, body) {
       const asked = { params: { roomId, eventId }, query: { omit_members: false }, body }
-      const { event, state, auth_chain, servers_in_room } = await ask(
+      const { answer, lists } = await askSplit(
         server,
         membership.sendJoin,
         asked,
+        ['state', 'auth_chain'],
         joining,
       )
+      const { event, servers_in_room } = answer
       return {
-        state,
-        auth_chain,
+        state: lists.get('state') ?? [],
+        auth_chain: lists.get('auth_chain') ?? [],
         ...(event && { event }),
         ...(servers_in_room && { servers_in_room }),
       }
@@ -147,10 +161,11 @@ function aboutUsersAndRooms(ask: Ask): Omit<Remote, MembershipQuestion | EventQu
     publicRooms: (server, body) =>
       ask(server, queries.searchFederationPublicRooms, { body }, waitedFor),
     queryKeys: (server, device_keys) =>
-      ask(server, queries.queryUserKeys, { body: { device_keys } }),
+      ask(server, queries.queryUserKeys, { body: { device_keys } }, ofKeys),
     claimKeys: (server, one_time_keys) =>
-      ask(server, queries.claimUserKeys, { body: { one_time_keys } }),
-    userDevices: (server, userId) => ask(server, queries.getUserDevices, { params: { userId } }),
+      ask(server, queries.claimUserKeys, { body: { one_time_keys } }, ofKeys),
+    userDevices: (server, userId) =>
+      ask(server, queries.getUserDevices, { params: { userId } }, ofKeys),
     hierarchy: (server, roomId, suggested_only) =>
       ask(server, queries.getFederationHierarchy, {
         params: { roomId },

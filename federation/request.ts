@@ -5,7 +5,11 @@
 import type { Dispatcher } from 'undici'
 import type { Backoff } from '../homeserver/destinations/backoff.ts'
 import type { Clock } from '../homeserver/platform/clock.ts'
-import { type GuardedReply, guardedRequest } from '../homeserver/platform/guarded-request.ts'
+import {
+  type GuardedReply,
+  type GuardedRequest,
+  guardedRequest,
+} from '../homeserver/platform/guarded-request.ts'
 import { canonicalJson } from '../spec/canonical-json.ts'
 import type { SigningKey } from '../spec/crypto/ed25519.ts'
 import { MatrixError } from '../spec/errors.ts'
@@ -19,6 +23,7 @@ import {
   stringAt,
 } from '../spec/json.ts'
 import type { Discovery } from './discovery.ts'
+import { ListSplitter, type SplitObject } from './list-splitter.ts'
 import type { Peering } from './peering.ts'
 
 export interface RemoteRequest {
@@ -43,6 +48,12 @@ export interface FederationClient {
    * @throws MatrixError the server's own (4xx), or M_CONNECTION_FAILED (502) when it is silent, overloaded or broken
    */
   call(server: ServerName, request: RemoteRequest): Promise<Json>
+  /** As `call`, for a large answer whose lists of these names are cut into texts while it comes, if the client can. */
+  callSplit?(
+    server: ServerName,
+    request: RemoteRequest,
+    lists: readonly string[],
+  ): Promise<SplitObject>
 }
 
 interface Needs {
@@ -68,7 +79,11 @@ export function createFederationClient(needs: Needs): FederationClient {
   const underWay = new Map<ServerName, number>()
   let total = 0
 
-  async function call(server: ServerName, request: RemoteRequest): Promise<Json> {
+  async function placed<T>(
+    server: ServerName,
+    request: RemoteRequest,
+    work: () => Promise<T>,
+  ): Promise<T> {
     if (server === serverName) throw new Error('a server does not ask itself')
     if (!needs.peering(server)) throw unreachable(server, 'is not a server to talk with')
     if (!request.ignoreBackoff && backoff.retryAt(server) > clock.now()) {
@@ -81,7 +96,7 @@ export function createFederationClient(needs: Needs): FederationClient {
     underWay.set(server, running + 1)
     total++
     try {
-      return read(server, await exchange(server, request))
+      return await work()
     } finally {
       total--
       const left = (underWay.get(server) ?? 1) - 1
@@ -90,12 +105,35 @@ export function createFederationClient(needs: Needs): FederationClient {
     }
   }
 
+  const call = (server: ServerName, request: RemoteRequest): Promise<Json> =>
+    placed(server, request, async () => read(server, await exchange(server, request)))
+
+  const callSplit = (server: ServerName, request: RemoteRequest, lists: readonly string[]) =>
+    placed(server, request, async () => {
+      let splitter = new ListSplitter(lists)
+      const reply = await exchange(server, request, (status) => {
+        if (status < 200 || status >= 300) return undefined
+        splitter = new ListSplitter(lists)
+        return (chunk) => splitter.push(chunk)
+      })
+      if (reply.status < 200 || reply.status >= 300) throw failureOf(server, reply)
+      try {
+        return splitter.end()
+      } catch {
+        throw unreachable(server, 'sent an answer that is not JSON')
+      }
+    })
+
   /** The answer, whatever its status; says to the backoff what became of it. */
-  async function exchange(server: ServerName, request: RemoteRequest): Promise<GuardedReply> {
+  async function exchange(
+    server: ServerName,
+    request: RemoteRequest,
+    takerOf?: TakerOf,
+  ): Promise<GuardedReply> {
     try {
-      const reply = await attempt(server, request).catch((error: unknown) => {
+      const reply = await attempt(server, request, takerOf).catch((error: unknown) => {
         // A kept connection that the other side has just closed: the request was not read.
-        if (request.method !== 'POST' && isStale(error)) return attempt(server, request)
+        if (request.method !== 'POST' && isStale(error)) return attempt(server, request, takerOf)
         throw error
       })
       const isRefused = request.refusalIsFailure === true && reply.status >= 300
@@ -110,7 +148,11 @@ export function createFederationClient(needs: Needs): FederationClient {
     }
   }
 
-  async function attempt(server: ServerName, request: RemoteRequest): Promise<GuardedReply> {
+  async function attempt(
+    server: ServerName,
+    request: RemoteRequest,
+    takerOf?: TakerOf,
+  ): Promise<GuardedReply> {
     const timeoutMs = request.timeoutMs ?? defaultTimeoutMs
     const route = await within(discovery.route(server), timeoutMs)
     const body = typeof request.body === 'object' ? canonicalJson(request.body) : request.body
@@ -128,13 +170,16 @@ export function createFederationClient(needs: Needs): FederationClient {
         ...(body !== undefined && { 'content-type': 'application/json' }),
       },
       ...(body !== undefined && { body }),
+      ...(takerOf && { takerOf }),
       timeoutMs,
       replyBytesMax: request.replyBytesMax ?? defaultReplyBytesMax,
     })
   }
 
-  return { call }
+  return { call, callSplit }
 }
+
+type TakerOf = NonNullable<GuardedRequest['takerOf']>
 
 /**
  * The Authorization header of a request. `body` is canonical JSON.
@@ -163,18 +208,20 @@ export function signedRequest(
 }
 
 function read(server: ServerName, reply: GuardedReply): Json {
-  const text = reply.body.toString('utf8')
-  if (reply.status >= 200 && reply.status < 300) {
-    try {
-      return parseJson(text, { depthMax: replyDepthMax })
-    } catch {
-      throw unreachable(server, 'sent an answer that is not JSON')
-    }
+  if (reply.status < 200 || reply.status >= 300) throw failureOf(server, reply)
+  try {
+    return parseJson(reply.body.toString('utf8'), { depthMax: replyDepthMax })
+  } catch {
+    throw unreachable(server, 'sent an answer that is not JSON')
   }
+}
+
+/** What an answer says that is no success. */
+function failureOf(server: ServerName, reply: GuardedReply): MatrixError {
   if (reply.status >= 500 || reply.status < 400) {
-    throw unreachable(server, `answered with status ${reply.status}`)
+    return unreachable(server, `answered with status ${reply.status}`)
   }
-  throw refusal(server, reply.status, text)
+  return refusal(server, reply.status, reply.body.toString('utf8'))
 }
 
 /** The other server's error, as far as it is one. */

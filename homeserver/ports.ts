@@ -92,10 +92,13 @@ export interface Remote {
 /** Answer of send_join v2. `origin`'s own signature on the event is in `event` when the join is restricted. */
 export interface SendJoinAnswer {
   readonly event?: JsonObject
-  readonly state: readonly JsonObject[]
-  readonly auth_chain: readonly JsonObject[]
+  readonly state: readonly EventJson[]
+  readonly auth_chain: readonly EventJson[]
   readonly servers_in_room?: readonly ServerName[]
 }
+
+/** An event as another server sent it: parsed, or its JSON text, which weighs less while there are very many. */
+export type EventJson = JsonObject | string
 
 /** Verify keys of servers, ours and others. */
 export interface KeyRing {

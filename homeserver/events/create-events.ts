@@ -17,6 +17,8 @@ import { createSnapshots } from '../state/state.ts'
 import type { LogRow, LogWriter, Tail } from '../stream/log.ts'
 import type { RunningProcesses } from '../stream/processes.ts'
 import { createAcceptor } from './accept.ts'
+import { createAdmission } from './admission.ts'
+import { createBulkVerifier } from './bulk-verify.ts'
 import type { EventPayload, Events } from './events.ts'
 import { createGaps } from './gaps.ts'
 import { createHistory } from './history.ts'
@@ -65,12 +67,13 @@ export function createEvents(given: EventsNeeds): Events {
   const snapshots = createSnapshots({
     db,
     nextId: () => numbers.take(),
+    reserve: (count) => numbers.ready(count),
     keyOf: (nr) => store.keyOf(nr),
   })
   // The views see rows first: they give events their positions.
   const views = createRoomViews({ db, tail, store })
   const timelines = createTimelines({ db, tail, store })
-  const resolver = createResolver({ snapshots })
+  const resolver = createResolver({ db, snapshots })
   const turns = createTurns({ ...given, log: given.writer, store })
   const verifier = createVerifier(given)
   const acceptor = createAcceptor({ db, store, snapshots, resolver, numbers, turns, membershipRow })
@@ -98,7 +101,9 @@ export function createEvents(given: EventsNeeds): Events {
   }
   const local = createLocalEvents({ ...parts, log: given.writer })
   const receiver = createReceiver(parts)
-  const importer = createImporter({ ...parts, log: given.writer })
+  const bulk = createBulkVerifier({ ...given, verifier })
+  const admission = createAdmission({ db, store, numbers })
+  const importer = createImporter({ ...parts, log: given.writer, bulk, admission })
   const history = createHistory(parts)
   const visibility = createVisibility(parts)
 

@@ -2,6 +2,7 @@ import type { Pdu, StateKey } from '../../spec/events/event.ts'
 import type { DeviceId, EventId, RoomId, ServerName, UserId } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
 import type { RoomVersionRules } from '../../spec/room/version.ts'
+import type { EventJson } from '../ports.ts'
 import type { HistoryPoint, StateRoot, StoredEvent } from './stored-event.ts'
 
 /** What `receive` made of a PDU. */
@@ -54,8 +55,8 @@ export interface JoinedRoom {
   readonly join: Pdu
   readonly origin: ServerName
   /** State before the join. */
-  readonly state: readonly JsonObject[]
-  readonly authChain: readonly JsonObject[]
+  readonly state: readonly EventJson[]
+  readonly authChain: readonly EventJson[]
 }
 
 /** The events slice: what is stored, how events come in and what the state was. */

@@ -1,5 +1,6 @@
 import { type Pdu, type StateKey, stateKeyOf } from '../../spec/events/event.ts'
-import { type AuthVerdict, authorize } from '../../spec/room/authorize.ts'
+import type { EventId } from '../../spec/ids.ts'
+import { type AuthVerdict, authorize, checkAuthEvents } from '../../spec/room/authorize.ts'
 import type { RoomVersionRules } from '../../spec/room/version.ts'
 import type { StoredEvent } from './stored-event.ts'
 
@@ -15,4 +16,21 @@ export function judge(
       ? create?.pdu
       : state.get(stateKeyOf(type, key)),
   )
+}
+
+/** Why an event is refused by its own auth events, which must be among `events`; undefined when they allow it. */
+export function refusalByOwn(
+  pdu: Pdu,
+  rules: RoomVersionRules,
+  events: ReadonlyMap<EventId, StoredEvent>,
+  create: StoredEvent | undefined,
+): string | undefined {
+  const own = pdu.authEvents.flatMap((id) => events.get(id)?.pdu ?? [])
+  const listed = checkAuthEvents(pdu, rules, own, (id) => events.get(id)?.rejected !== undefined)
+  if (listed.kind === 'reject') return listed.reason
+  const state = new Map<StateKey, Pdu>(
+    own.map((event) => [stateKeyOf(event.type, event.stateKey ?? ''), event]),
+  )
+  const verdict = judge(pdu, rules, state, create)
+  return verdict.kind === 'reject' ? verdict.reason : undefined
 }

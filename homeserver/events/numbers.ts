@@ -1,5 +1,5 @@
 import type { Database } from '../database/database.ts'
-import { nextBlock } from './queries.ts'
+import { nextBlocks } from './queries.ts'
 
 /** Numbers for events and state nodes: rising within a process, unique among all, known before the commit. */
 export interface Numbers {
@@ -18,10 +18,10 @@ export function createNumbers({ db }: { readonly db: Database }): Numbers {
 
   const left = () => blocks.reduce((sum, { next, end }) => sum + end - next, 0)
 
-  async function fetch(): Promise<void> {
+  async function fetch(count: number): Promise<void> {
     try {
-      const first = await nextBlock(db)
-      blocks.push({ next: first, end: first + blockSize })
+      const firsts = await nextBlocks(db, Math.max(1, Math.ceil((count - left()) / blockSize)))
+      for (const first of firsts) blocks.push({ next: first, end: first + blockSize })
     } finally {
       fetching = undefined
     }
@@ -30,7 +30,7 @@ export function createNumbers({ db }: { readonly db: Database }): Numbers {
   return {
     async ready(count) {
       while (left() < count + blockSize / 2) {
-        fetching ??= fetch()
+        fetching ??= fetch(count + blockSize / 2)
         // The reserve is filled behind the caller's back while there is enough.
         if (left() >= count) {
           fetching.catch(() => {})

@@ -22,7 +22,7 @@ export function eventRow(event: StoredEvent, replaces?: number): JsonObject {
     depth: pdu.depth,
     origin_server_ts: pdu.originServerTs,
     json: event.text,
-    ...(pdu.stateKey !== undefined && { state_key: pdu.stateKey }),
+    ...(pdu.stateKey !== undefined && { state_key: pdu.stateKey, auth: pdu.authEvents }),
     ...(event.position !== undefined && { position: event.position }),
     ...(event.stateBefore !== undefined && { state_before: event.stateBefore }),
     ...(event.stateAfter !== undefined && { state_after: event.stateAfter }),

@@ -1,9 +1,10 @@
 import type { Db } from '../database/database.ts'
 
-/** Takes a block of event numbers; the first of it. */
-export async function nextBlock(db: Db): Promise<number> {
-  const [row] = await db<{ nr: number }>`select nextval('event_numbers')::bigint as nr`
-  return row?.nr ?? 0
+/** Takes blocks of event numbers; the first of each. */
+export async function nextBlocks(db: Db, count: number): Promise<number[]> {
+  const rows = await db<{ nr: number }>`
+    select nextval('event_numbers')::bigint as nr from generate_series(1, ${count}::int)`
+  return rows.map(({ nr }) => nr)
 }
 
 /** An event with what a reader has to know of it. */
@@ -137,10 +138,36 @@ export async function pendingRedactions(
   )
 }
 
+/** The numbers of events that are stored, by id. */
+export async function numbersOfEvents(
+  db: Db,
+  ids: readonly string[],
+): Promise<Map<string, number>> {
+  const rows = await db.query<{ event_id: string; nr: number }>(
+    'select event_id, nr from events where event_id = any($1::text[])',
+    [ids],
+  )
+  return new Map(rows.map(({ event_id, nr }) => [event_id, nr]))
+}
+
+/** State events that name these as auth events, and whose numbers are below; the newest of each. */
+export async function namedBy(
+  db: Db,
+  events: readonly { nr: number; below: number }[],
+  limitEach: number,
+): Promise<{ auth_nr: number; nr: number }[]> {
+  return await db.query(
+    `select w.nr as auth_nr, n.nr from unnest($1::bigint[], $2::bigint[]) as w(nr, below)
+     cross join lateral (
+       select e.nr from auth_edges e where e.auth_nr = w.nr and e.nr < w.below order by e.nr desc limit $3::int) n`,
+    [events.map(({ nr }) => nr), events.map(({ below }) => below), limitEach],
+  )
+}
+
 /** Calls an apply function outside the log, for bulk that nobody can see yet. */
 export async function applyOutsideLog(
   db: Db,
-  table: 'events' | 'state_nodes' | 'room_versions',
+  table: 'events' | 'state_nodes' | 'room_versions' | 'current_state' | 'memberships',
   rows: string,
 ): Promise<void> {
   await db.query(`select log_apply_${table}($1::text::jsonb, 0)`, [rows])

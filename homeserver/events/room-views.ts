@@ -51,6 +51,15 @@ export interface RoomViews {
 }
 
 const entriesMax = 2_000_000
+/** A load under way. */
+interface Loading {
+  readonly view: Promise<LiveView | undefined>
+  /** Changes that the tail brought meanwhile. */
+  readonly missed: StateChange[]
+  /** So much changed meanwhile that the room is read again. */
+  isOld: boolean
+}
+
 
 export function createRoomViews(needs: {
   readonly db: Database
@@ -63,7 +72,7 @@ export function createRoomViews(needs: {
     sizeCalculation: (view) => view.entries.size + 16,
   })
   /** Loads under way, with the changes that the tail brought meanwhile. */
-  const loading = new Map<RoomId, { view: Promise<LiveView | undefined>; missed: StateChange[] }>()
+  const loading = new Map<RoomId, Loading>()
 
   async function load(room: RoomId): Promise<LiveView | undefined> {
     const row = await findRoom(db, room)
@@ -73,17 +82,17 @@ export function createRoomViews(needs: {
   }
 
   async function loaded(room: RoomId): Promise<LiveView | undefined> {
-    const missed: StateChange[] = []
-    const underWay = { view: load(room), missed }
+    const underWay: Loading = { view: load(room), missed: [], isOld: false }
     loading.set(room, underWay)
     try {
       const view = await underWay.view
       if (view === undefined) return undefined
+      if (underWay.isOld) return await loaded(room)
       change(view, underWay.missed)
       views.set(room, view)
       return view
     } finally {
-      loading.delete(room)
+      if (loading.get(room) === underWay) loading.delete(room)
     }
   }
 
@@ -91,8 +100,12 @@ export function createRoomViews(needs: {
     for (const row of rows) {
       const changes = changesOf(row)
       if (changes === undefined || row.room === undefined) continue
-      if (row.ref === '*') views.delete(row.room)
-      loading.get(row.room)?.missed.push(...changes)
+      const underWay = loading.get(row.room)
+      if (row.ref === '*') {
+        views.delete(row.room)
+        if (underWay !== undefined) underWay.isOld = true
+      }
+      for (const each of changes) underWay?.missed.push(each)
       const view = views.get(row.room)
       if (view === undefined) continue
       const before = view.entries.size

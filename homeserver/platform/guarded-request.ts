@@ -16,6 +16,8 @@ export interface GuardedRequest {
   /** Before and after inflation. */
   readonly replyBytesMax: number
   readonly signal?: AbortSignal
+  /** For a reply with this status, what takes its body as it comes, inflated; the reply's own is empty then. */
+  readonly takerOf?: (status: number) => ((chunk: Buffer) => void) | undefined
 }
 
 export interface GuardedReply {
@@ -53,8 +55,13 @@ export async function guardedRequest(
     const value = reply.headers[name]
     return Array.isArray(value) ? value[0] : value
   }
-  const raw = await readAll(reply.body, asked.replyBytesMax)
-  const body = await inflated(raw, header('content-encoding'), asked.replyBytesMax)
+  const take = asked.takerOf?.(reply.statusCode)
+  const encoding = header('content-encoding')?.trim().toLowerCase() ?? ''
+  const isPlain = encoding === '' || encoding === 'identity'
+  const raw = await readAll(reply.body, asked.replyBytesMax, isPlain ? take : undefined)
+  const whole = isPlain ? raw : await inflated(raw, encoding, asked.replyBytesMax)
+  if (!isPlain) take?.(whole)
+  const body = take === undefined ? whole : Buffer.alloc(0)
   return { status: reply.statusCode, header, body }
 }
 
@@ -83,7 +90,11 @@ function isRedirect(status: number): boolean {
   return status === 301 || status === 302 || status === 303 || status === 307 || status === 308
 }
 
-async function readAll(body: Dispatcher.ResponseData['body'], bytesMax: number): Promise<Buffer> {
+async function readAll(
+  body: Dispatcher.ResponseData['body'],
+  bytesMax: number,
+  take?: (chunk: Buffer) => void,
+): Promise<Buffer> {
   const chunks: Buffer[] = []
   let bytes = 0
   for await (const chunk of body) {
@@ -92,7 +103,8 @@ async function readAll(body: Dispatcher.ResponseData['body'], bytesMax: number):
       body.destroy()
       throw new ReplyTooLargeError(`answer larger than ${bytesMax} bytes`)
     }
-    chunks.push(chunk)
+    if (take === undefined) chunks.push(chunk)
+    else take(chunk)
   }
   return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, bytes)
 }
@@ -107,10 +119,8 @@ const inflaters: ReadonlyMap<string, Inflate> = new Map<string, Inflate>([
 ])
 
 /** We ask for no encoding; some send one anyway. */
-async function inflated(raw: Buffer, encoding: string | undefined, bytesMax: number) {
-  const name = encoding?.trim().toLowerCase() ?? 'identity'
-  if (name === 'identity' || name === '') return raw
-  const inflater = inflaters.get(name)
+async function inflated(raw: Buffer, encoding: string, bytesMax: number): Promise<Buffer> {
+  const inflater = inflaters.get(encoding)
   if (!inflater) throw new Error('answer in an unknown content encoding')
   try {
     return await inflater(raw, { maxOutputLength: bytesMax })

@@ -16,3 +16,13 @@ export async function currentStateOf(
 ): Promise<{ type: string; state_key: string; event_nr: number }[]> {
   return await db`select type, state_key, event_nr from current_state where room_id = ${room}`
 }
+
+/** Deletes nodes. */
+export async function deleteNodes(db: Db, ids: readonly number[]): Promise<void> {
+  await db.query('delete from state_nodes where id = any($1::bigint[])', [ids])
+}
+
+/** Forgets a room's current state. */
+export async function deleteCurrentState(db: Db, room: string): Promise<void> {
+  await db`delete from current_state where room_id = ${room}`
+}

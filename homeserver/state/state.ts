@@ -7,8 +7,9 @@ import type { RoomId } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
 import type { Database, Db } from '../database/database.ts'
 import { createCache } from '../platform/cache.ts'
-import { currentStateOf, nodesOf } from './queries.ts'
+import { currentStateOf, deleteCurrentState, nodesOf } from './queries.ts'
 import {
+  build,
   decodeNode,
   difference,
   encodeNode,
@@ -17,6 +18,7 @@ import {
   type Node,
   type NodeId,
   type NodeSource,
+  type Update,
   update,
 } from './trie.ts'
 
@@ -29,6 +31,8 @@ export interface Snapshots {
   difference(from: NodeId, to: NodeId): Promise<{ added: number[]; removed: number[] }>
   /** The snapshot with some keys changed (undefined: removed), and the rows of its new nodes. */
   update(root: NodeId, changes: ReadonlyMap<StateKey, number | undefined>): Promise<Changed>
+  /** A snapshot of many keys at once; takes as many numbers as it needs. */
+  create(entries: ReadonlyMap<StateKey, number>): Promise<Changed>
 }
 
 export interface Changed {
@@ -41,11 +45,13 @@ export interface SnapshotNeeds {
   readonly db: Database
   /** Gives a number for a new node. */
   readonly nextId: () => NodeId
+  /** Resolves when so many numbers can be had at once. */
+  readonly reserve: (count: number) => Promise<void>
   /** Which key a stored event stands at. */
   readonly keyOf: (nr: number) => Promise<StateKey>
 }
 
-export function createSnapshots({ db, nextId, keyOf }: SnapshotNeeds): Snapshots {
+export function createSnapshots({ db, nextId, reserve, keyOf }: SnapshotNeeds): Snapshots {
   const cache = createCache<NodeId, Node>({
     bound: { bytesMax: cacheBytesMax, sizeOf: (node) => node.size * slotBytes },
     load: async (ids) => {
@@ -61,19 +67,27 @@ export function createSnapshots({ db, nextId, keyOf }: SnapshotNeeds): Snapshots
       return node
     },
   }
+  function changed({ root, nodes }: Update): Changed {
+    const rows: JsonObject[] = []
+    for (const [id, node] of nodes) {
+      cache.set(id, node)
+      rows.push({ id, slots: encodeNode(node) })
+    }
+    return { root, rows }
+  }
+
   return {
     lookup: (root, key) => lookup(source, root, key),
     entries: (root) => entries(source, root),
     difference: (from, to) => difference(source, from, to),
     async update(root, changes) {
       if (changes.size === 0) return { root, rows: [] }
-      const updated = await update(source, root, changes, nextId)
-      const rows: JsonObject[] = []
-      for (const [id, node] of updated.nodes) {
-        cache.set(id, node)
-        rows.push({ id, slots: encodeNode(node) })
-      }
-      return { root: updated.root, rows }
+      return changed(await update(source, root, changes, nextId))
+    },
+    async create(all) {
+      const built = await build(all)
+      await reserve(built.count)
+      return changed(built.numbered(nextId))
     },
   }
 }
@@ -85,4 +99,9 @@ export async function readCurrentState(db: Db, room: RoomId): Promise<Map<StateK
     state.set(stateKeyOf(type, state_key), event_nr)
   }
   return state
+}
+
+/** Forgets the current state of a room that is not here, such as what an import that failed has left. */
+export async function clearCurrentState(db: Db, room: RoomId): Promise<void> {
+  await deleteCurrentState(db, room)
 }

@@ -38,21 +38,25 @@ export interface Update {
   readonly nodes: ReadonlyMap<NodeId, Node>
 }
 
-const hexPerLevel = 2
-const hashHexDigits = 32
+/** Levels of the trie: keys that go the same way through all of them share a leaf. */
+const levels = 10
+const digits = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+const slotOfDigit = new Map([...digits].map((digit, slot) => [digit.charCodeAt(0), slot]))
 
-/**
- * Hash of a key: 16 bytes of SHA-256 in hex. Two hex digits (8 bits) are taken per level and folded to 6 bits, so
- * there are 16 levels; keys whose whole hash is equal share a leaf.
- */
+/** Hash of a key: its slots from level to level, one digit each, six bits of each of the first bytes of its SHA-256. */
 export function hashOfKey(key: StateKey): string {
-  return createHash('sha256').update(key).digest('hex').slice(0, hashHexDigits)
+  return digitsOf(createHash('sha256').update(key).digest())
+}
+
+function digitsOf(bytes: Uint8Array): string {
+  let hash = ''
+  for (const byte of bytes.subarray(0, levels)) hash += digits[byte & 63]
+  return hash
 }
 
 /** Slot of a hash at a level. */
 function slotAt(hash: string, level: number): number {
-  const from = level * hexPerLevel
-  return Number.parseInt(hash.slice(from, from + hexPerLevel), 16) & 63
+  return slotOfDigit.get(hash.charCodeAt(level)) ?? 0
 }
 
 const empty: Node = new Map()
@@ -122,67 +126,144 @@ export async function update(
   return { root: top, nodes: fresh }
 }
 
+/** Where a key's way down the trie ends: at a leaf, or at a slot that nothing has taken. */
+interface End {
+  readonly root: NodeId
+  readonly slots: Map<number, Slot>
+  readonly level: number
+  readonly index: number
+  readonly leaf: Leaf | undefined
+}
+
+/** Goes down the way of a hash; every node on it may be changed afterwards. */
+async function walk(writable: Writable, from: NodeId, hash: string): Promise<End> {
+  const [root, top] = await writable(from)
+  let slots = top
+  for (let level = 0; ; level++) {
+    const index = slotAt(hash, level)
+    const slot = slots.get(index)
+    if (slot === undefined || !isChild(slot)) return { root, slots, level, index, leaf: slot }
+    const [child, childSlots] = await writable(slot.child)
+    slots.set(index, { child })
+    slots = childSlots
+  }
+}
+
 async function set(
   source: NodeSource,
   writable: Writable,
-  root: NodeId,
+  from: NodeId,
   key: StateKey,
   nr: number,
 ): Promise<NodeId> {
   const hash = hashOfKey(key)
-  const [newRoot, rootSlots] = await writable(root)
-  let slots = rootSlots
-  for (let level = 0; ; level++) {
-    const index = slotAt(hash, level)
-    const slot = slots.get(index)
-    if (slot === undefined) {
-      slots.set(index, { hash, nrs: [nr] })
-      return newRoot
-    }
-    if (isChild(slot)) {
-      const [child, childSlots] = await writable(slot.child)
+  const { root, leaf, ...end } = await walk(writable, from, hash)
+  let { slots, level, index } = end
+  if (leaf?.hash === hash) {
+    slots.set(index, { hash, nrs: await replaced(source, leaf, key, nr) })
+    return root
+  }
+  if (leaf !== undefined) {
+    // Deeper nodes for both, down to where they part.
+    do {
+      const [child, childSlots] = await writable(0)
       slots.set(index, { child })
       slots = childSlots
-      continue
-    }
-    if (slot.hash === hash) {
-      slots.set(index, { hash, nrs: await replaced(source, slot, key, nr) })
-      return newRoot
-    }
-    const [child, childSlots] = await writable(0)
-    childSlots.set(slotAt(slot.hash, level + 1), slot)
-    slots.set(index, { child })
-    slots = childSlots
+      level++
+      index = slotAt(hash, level)
+    } while (slotAt(leaf.hash, level) === index)
+    slots.set(slotAt(leaf.hash, level), leaf)
   }
+  slots.set(index, { hash, nrs: [nr] })
+  return root
 }
 
 /** Takes out a key that is there; nodes that become empty stay. */
 async function remove(
   source: NodeSource,
   writable: Writable,
-  root: NodeId,
+  from: NodeId,
   key: StateKey,
 ): Promise<NodeId> {
   const hash = hashOfKey(key)
-  const [newRoot, rootSlots] = await writable(root)
-  let slots = rootSlots
-  for (let level = 0; ; level++) {
-    const index = slotAt(hash, level)
-    const slot = slots.get(index)
-    if (slot === undefined) return newRoot
-    if (isChild(slot)) {
-      const [child, childSlots] = await writable(slot.child)
-      slots.set(index, { child })
-      slots = childSlots
-      continue
-    }
-    const nrs: number[] = []
-    if (slot.nrs.length > 1)
-      for (const nr of slot.nrs) if ((await source.keyOf(nr)) !== key) nrs.push(nr)
-    if (nrs.length === 0) slots.delete(index)
-    else slots.set(index, { hash, nrs })
-    return newRoot
+  const { root, slots, index, leaf } = await walk(writable, from, hash)
+  const nrs: number[] = []
+  if (leaf !== undefined && leaf.nrs.length > 1)
+    for (const nr of leaf.nrs) if ((await source.keyOf(nr)) !== key) nrs.push(nr)
+  if (nrs.length === 0) slots.delete(index)
+  else slots.set(index, { hash, nrs })
+  return root
+}
+
+/**
+ * A new snapshot of many keys, as `update` of the empty one would make it. What it needs of numbers is known before
+ * any is taken: `numbered` gives the nodes theirs.
+ */
+export interface Built {
+  readonly count: number
+  numbered(nextId: () => NodeId): Update
+}
+
+/** Keys hashed at a stretch before others get their turn. */
+const hashedAtOnce = 4_000
+
+/** Prepares a snapshot of all these keys. */
+export async function build(entries: ReadonlyMap<StateKey, number>): Promise<Built> {
+  const leaves = new Map<string, number[]>()
+  let done = 0
+  for (const [key, nr] of entries) {
+    const hash = hashOfKey(key)
+    const shared = leaves.get(hash)
+    if (shared === undefined) leaves.set(hash, [nr])
+    else shared.push(nr)
+    if (++done % hashedAtOnce === 0) await new Promise((resolve) => setImmediate(resolve))
   }
+  const all = [...leaves].map(([hash, nrs]): Leaf => ({ hash, nrs }))
+  const top = all.length === 0 ? undefined : branch(all, 0)
+  return {
+    count: top?.count ?? 0,
+    numbered(nextId) {
+      const nodes = new Map<NodeId, Node>()
+      return { root: top === undefined ? 0 : numberBranch(top, nextId, nodes), nodes }
+    },
+  }
+}
+
+/** A node that has no number yet. */
+interface Branch {
+  readonly slots: ReadonlyMap<number, Branch | Leaf>
+  /** Of itself and all below. */
+  readonly count: number
+}
+
+function branch(leaves: readonly Leaf[], level: number): Branch {
+  const groups = new Map<number, Leaf[]>()
+  for (const leaf of leaves) {
+    const index = slotAt(leaf.hash, level)
+    const group = groups.get(index)
+    if (group === undefined) groups.set(index, [leaf])
+    else group.push(leaf)
+  }
+  const slots = new Map<number, Branch | Leaf>()
+  let count = 1
+  for (const [index, group] of groups) {
+    const [first] = group
+    if (first === undefined) continue
+    const slot = group.length === 1 ? first : branch(group, level + 1)
+    if ('count' in slot) count += slot.count
+    slots.set(index, slot)
+  }
+  return { slots, count }
+}
+
+function numberBranch(top: Branch, nextId: () => NodeId, into: Map<NodeId, Node>): NodeId {
+  const node = new Map<number, Slot>()
+  for (const [index, slot] of top.slots) {
+    node.set(index, 'hash' in slot ? slot : { child: numberBranch(slot, nextId, into) })
+  }
+  const id = nextId()
+  into.set(id, node)
+  return id
 }
 
 async function replaced(
@@ -282,7 +363,9 @@ export function decodeNode(text: string): Node {
     }
     const equals = part.indexOf('=')
     const [hash = '', ...nrs] = part.slice(equals + 1).split(',')
-    node.set(Number(part.slice(0, equals)), { hash, nrs: nrs.map(Number) })
+    // Nodes of before have 16 bytes of the SHA-256 in hex.
+    const way = hash.length === levels ? hash : digitsOf(Buffer.from(hash, 'hex'))
+    node.set(Number(part.slice(0, equals)), { hash: way, nrs: nrs.map(Number) })
   }
   return node
 }
