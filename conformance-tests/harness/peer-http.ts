@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http'
 import { type RequestOptions as HttpsOptions, request as httpsRequest } from 'node:https'
 import type { Body } from './http.ts'
 import { isBody } from './http.ts'
-import { type SigningKey, signObject } from './signing.ts'
+import { canonical, type SigningKey, signObject, signText } from './signing.ts'
 
 const timeoutMs = 20_000
 const bodyMaxBytes = 20_000_000
@@ -39,12 +39,29 @@ export function authorization(
   return `X-Matrix origin="${origin}",destination="${destination}",key="${key.id}",sig="${signature}"`
 }
 
+/** The Authorization header of a request whose body is signed as the text that it is. */
+export function textAuthorization(
+  { method, uri, text }: { method: string; uri: string; text: string },
+  origin: string,
+  destination: string,
+  key: SigningKey,
+): string {
+  const rest = canonical({ destination, method, origin, uri })
+  const signature = signText(`{"content":${text},${rest.slice(1)}`, key)
+  return `X-Matrix origin="${origin}",destination="${destination}",key="${key.id}",sig="${signature}"`
+}
+
 /** Sends a request over TLS and reads the answer as JSON. */
 export async function sendHttps(
   server: { host: string; port: number; ca: string },
-  request: FederationRequest & { readonly headers?: Record<string, string> },
+  request: FederationRequest & {
+    readonly headers?: Record<string, string>
+    /** Sent as it is, instead of `body`. */
+    readonly text?: string
+  },
 ): Promise<{ status: number; body: Body }> {
-  const payload = request.body === undefined ? undefined : JSON.stringify(request.body)
+  const payload =
+    request.text ?? (request.body === undefined ? undefined : JSON.stringify(request.body))
   const options: HttpsOptions = {
     host: '127.0.0.1',
     servername: server.host === '127.0.0.1' ? '' : server.host,

@@ -2,6 +2,7 @@
  * A federated homeserver that does what a test says. It has a name, a key and a TLS listener; it serves the rooms that
  * a test gives it, records what it receives, and lets a test answer any request in another way.
  */
+import type { ServerResponse } from 'node:http'
 import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { inject } from 'vitest'
@@ -9,7 +10,14 @@ import { unique } from './client.ts'
 import type { Body } from './http.ts'
 import { isBody } from './http.ts'
 import { eventId, type Pdu, sign } from './pdu.ts'
-import { authorization, parse, parseAuthorization, readText, sendHttps } from './peer-http.ts'
+import {
+  authorization,
+  parse,
+  parseAuthorization,
+  readText,
+  sendHttps,
+  textAuthorization,
+} from './peer-http.ts'
 import { serveRooms } from './peer-rooms.ts'
 import { createPeerRoom, type Draft, type PeerRoom, startRoom } from './room-builder.ts'
 import type { Homeserver } from './server.ts'
@@ -28,8 +36,10 @@ export interface Received {
   readonly origin: string
 }
 
+/** Writes an answer in its own way: slowly, without an end, or in no shape at all. */
+export type Writer = (response: ServerResponse) => void
 /** An answer: a body for status 200, or a status with a body. */
-type Reply = Body | { readonly status: number; readonly body: Body } | undefined
+type Reply = Body | { readonly status: number; readonly body: Body } | Writer | undefined
 export type Handler = (request: Received, match: RegExpExecArray) => Reply | Promise<Reply>
 
 /** What may differ from an ordinary peer. */
@@ -62,9 +72,10 @@ export async function createPeer(options: PeerOptions = {}) {
           status: 500,
           body: { errcode: 'M_UNKNOWN', error: String(error) },
         }))
-        .then(({ status, body }) => {
-          response.writeHead(status, { 'content-type': 'application/json' })
-          response.end(JSON.stringify(body))
+        .then((answered) => {
+          if (typeof answered === 'function') return answered(response)
+          response.writeHead(answered.status, { 'content-type': 'application/json' })
+          response.end(JSON.stringify(answered.body))
         })
     },
   )
@@ -132,10 +143,7 @@ export async function createPeer(options: PeerOptions = {}) {
   }
 
   /** Sends an unsigned request to a server of this run. */
-  function plain(
-    server: string,
-    request: { method: string; uri: string; body?: Body; headers?: Record<string, string> },
-  ) {
+  function plain(server: string, request: Parameters<typeof sendHttps>[1]) {
     const [hostname = '', serverPort] = server.split(':')
     return sendHttps({ host: hostname, port: Number(serverPort), ca: authority }, request)
   }
@@ -145,6 +153,14 @@ export async function createPeer(options: PeerOptions = {}) {
     const request = { method, uri, ...(body === undefined ? {} : { body }) }
     const headers = { authorization: authorization(request, name, server.name, key) }
     return plain(server.name, { ...request, headers })
+  }
+
+  /** Sends a text as a body; the signature covers it as it stands, whatever it is. */
+  function askText(server: Homeserver, method: string, uri: string, text: string) {
+    const headers = {
+      authorization: textAuthorization({ method, uri, text }, name, server.name, key),
+    }
+    return plain(server.name, { method, uri, text, headers })
   }
 
   function on(method: string, pattern: RegExp, handler: Handler): void {
@@ -259,6 +275,7 @@ export async function createPeer(options: PeerOptions = {}) {
     complaints,
     on,
     ask,
+    askText,
     plain,
     receives,
     pdus,
@@ -305,7 +322,8 @@ export async function createPeer(options: PeerOptions = {}) {
   return peer
 }
 
-function shaped(reply: Reply): { status: number; body: Body } {
+function shaped(reply: Reply): { status: number; body: Body } | Writer {
+  if (typeof reply === 'function') return reply
   if (reply === undefined)
     return { status: 404, body: { errcode: 'M_NOT_FOUND', error: 'not found' } }
   const { status, body } = reply

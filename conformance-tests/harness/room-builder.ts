@@ -70,7 +70,7 @@ export function createPeerRoom(options: {
       ...(namesItself(version) ? { event_id: `$${Date.now()}x${++counter}:${server}` } : {}),
       prev_events: (draft.prev ?? tips).map(reference),
       auth_events: (draft.auth ?? authEvents(draft)).map(reference),
-      depth: draft.depth ?? depth + 1,
+      depth: draft.depth ?? Math.min(depth + 1, Number.MAX_SAFE_INTEGER),
       origin_server_ts: Date.now(),
       ...draft.more,
     }

@@ -43,10 +43,15 @@ export function sha256(text: string): Uint8Array {
   return createHash('sha256').update(text).digest()
 }
 
+/** The signature over a text. */
+export function signText(text: string, key: SigningKey): string {
+  return unpadded(nacl.sign.detached(Buffer.from(text), key.secret))
+}
+
 /** Signs an object; signatures and `unsigned` are not covered. */
 export function signObject<T extends Body>(object: T, signer: string, key: SigningKey) {
   const { signatures, unsigned, ...covered } = object
-  const signature = unpadded(nacl.sign.detached(Buffer.from(canonical(covered)), key.secret))
+  const signature = signText(canonical(covered), key)
   const others = typeof signatures === 'object' && signatures !== null ? signatures : {}
   const mine = { ...Object(Reflect.get(others, signer)), [key.id]: signature }
   return { ...object, signatures: { ...others, [signer]: mine } }
