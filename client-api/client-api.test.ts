@@ -5,6 +5,7 @@ import {
   type TestAccounts,
   testAccounts,
 } from '../homeserver/accounts/test-accounts.ts'
+import { createOpenid } from '../homeserver/accounts/openid.ts'
 import { createDeviceLists } from '../homeserver/encryption/device-lists.ts'
 import { createEncryption } from '../homeserver/encryption/encryption.ts'
 import { createKeyBackup } from '../homeserver/encryption/key-backup.ts'
@@ -22,7 +23,7 @@ import { fillPath } from '../spec/endpoint.ts'
 import { notFound } from '../spec/errors.ts'
 import type { Json, JsonObject } from '../spec/json.ts'
 import { createClientApi } from './client-api.ts'
-import { noRooms } from './test-rooms.ts'
+import { noRooms, noSpaces } from './test-rooms.ts'
 
 /** The whole border over the slices of users; there are no rooms. */
 async function start() {
@@ -70,6 +71,8 @@ async function start() {
     presence,
     notifications: { rules: createPushRules(common), pushers: createPushers(common) },
     rooms: noRooms,
+    spaces: noSpaces,
+    openid: createOpenid({ ...common, random: systemRandom }),
     memberships,
     remote,
     sync: {

@@ -1,6 +1,7 @@
 import type { AccountData } from '../homeserver/accounts/account-data.ts'
 import type { Accounts } from '../homeserver/accounts/accounts.ts'
 import type { InteractiveAuth } from '../homeserver/accounts/interactive-auth.ts'
+import type { Openid } from '../homeserver/accounts/openid.ts'
 import type { Profiles } from '../homeserver/accounts/profiles.ts'
 import type { Sessions } from '../homeserver/accounts/sessions.ts'
 import type { Config } from '../homeserver/config.ts'
@@ -15,6 +16,8 @@ import type { Remote } from '../homeserver/ports.ts'
 import type { Presence } from '../homeserver/presence/presence.ts'
 import type { Receipts } from '../homeserver/receipts/receipts.ts'
 import type { Typing } from '../homeserver/receipts/typing.ts'
+import type { Spaces } from '../homeserver/rooms/hierarchy.ts'
+import type { JumpToDate } from '../homeserver/rooms/jump-to-date.ts'
 import type { Memberships, Requester, Rooms } from '../homeserver/rooms/rooms.ts'
 import type { AppserviceAccounts } from './authenticate.ts'
 
@@ -61,7 +64,9 @@ export interface ClientApiNeeds {
   readonly typing: Typing
   readonly presence: Presence
   readonly notifications: Pick<Notifications, 'rules' | 'pushers'>
-  readonly rooms: Rooms
+  readonly rooms: Rooms & JumpToDate
+  readonly spaces: Spaces
+  readonly openid: Openid
   readonly memberships: Memberships
   readonly remote: Pick<Remote, 'publicRooms'>
   readonly sync: Sync

@@ -1,3 +1,5 @@
+import type { Spaces } from '../homeserver/rooms/hierarchy.ts'
+import type { JumpToDate } from '../homeserver/rooms/jump-to-date.ts'
 import type { Rooms } from '../homeserver/rooms/rooms.ts'
 import { notFound } from '../spec/errors.ts'
 
@@ -6,7 +8,7 @@ const absent = async (): Promise<never> => {
 }
 
 /** For tests: an engine in which there is no room. */
-export const noRooms: Rooms = {
+export const noRooms: Rooms & JumpToDate = {
   create: absent,
   send: absent,
   redact: absent,
@@ -25,6 +27,7 @@ export const noRooms: Rooms = {
   joinedMembers: absent,
   messages: absent,
   context: absent,
+  eventByTime: absent,
   resolveAlias: absent,
   createAlias: absent,
   deleteAlias: absent,
@@ -34,3 +37,6 @@ export const noRooms: Rooms = {
   publicRooms: async () => ({ chunk: [] }),
   clientEvent: () => '{}',
 }
+
+/** For tests: an engine in which there is no space. */
+export const noSpaces: Spaces = { hierarchy: absent, summary: absent, forServer: absent }

@@ -5,6 +5,7 @@ import type { ToDevice } from '../homeserver/encryption/to-device.ts'
 import type { Events } from '../homeserver/events/events.ts'
 import type { Clock } from '../homeserver/platform/clock.ts'
 import type { Logger } from '../homeserver/platform/log.ts'
+import type { Random } from '../homeserver/platform/random.ts'
 import type { Presence } from '../homeserver/presence/presence.ts'
 import type { Receipts } from '../homeserver/receipts/receipts.ts'
 import type { Typing } from '../homeserver/receipts/typing.ts'
@@ -22,7 +23,10 @@ import type { FederationLimits } from './server.ts'
 
 /** What the border asks of the engine. */
 export interface Engine
-  extends Pick<InboundNeeds, 'rooms' | 'membership' | 'profiles' | 'encryption'> {
+  extends Pick<
+    InboundNeeds,
+    'rooms' | 'spaces' | 'openid' | 'membership' | 'profiles' | 'encryption'
+  > {
   readonly events: Events
   readonly memberships: Pick<Memberships, 'sharingWith'>
   readonly typing: Pick<Typing, 'onTyping' | 'onRemoteTyping'>
@@ -43,6 +47,8 @@ export function createFederation(needs: {
   readonly key: SigningKey
   /** Of this program. */
   readonly version: string
+  /** Host and port for other servers, when they are not where the server name says. */
+  readonly federationAddress?: string
   readonly limits: FederationLimits
   readonly isTrustedProxy: (address: string) => boolean
   readonly outbound: Outbound
@@ -50,6 +56,7 @@ export function createFederation(needs: {
   readonly tail: ReadableLog
   readonly processes: Processes
   readonly clock: Clock
+  readonly random: Random
   readonly log: Logger
 }): Federation {
   const { engine, outbound } = needs

@@ -1,7 +1,10 @@
 /** What answers other servers, built in order from the slices it asks. */
 import type { RequestListener } from 'node:http'
+import type { Openid } from '../homeserver/accounts/openid.ts'
 import type { Clock } from '../homeserver/platform/clock.ts'
 import type { Logger } from '../homeserver/platform/log.ts'
+import type { Random } from '../homeserver/platform/random.ts'
+import type { Spaces } from '../homeserver/rooms/hierarchy.ts'
 import type { RemoteMembership } from '../homeserver/rooms/remote-membership.ts'
 import type { Rooms } from '../homeserver/rooms/rooms.ts'
 import type { SigningKey } from '../spec/crypto/ed25519.ts'
@@ -13,8 +16,11 @@ import { createEdus, type EduHandlers } from './edus.ts'
 import type { Outbound } from './outbound.ts'
 import { type EventsForRoutes, eventRoutes } from './routes/events.ts'
 import { keyRoutes } from './routes/keys.ts'
+import { mediaRoutes, noMedia } from './routes/media.ts'
 import { membershipRoutes } from './routes/membership.ts'
+import { openidRoutes } from './routes/openid.ts'
 import { type LocalKeys, queryRoutes } from './routes/queries.ts'
+import { spaceRoutes } from './routes/spaces.ts'
 import { transactionRoutes } from './routes/transactions.ts'
 import { createFederationApi, type FederationLimits } from './server.ts'
 import { badEventsLimits, createTransactions, type EventsForTransactions } from './transaction.ts'
@@ -24,18 +30,26 @@ export interface InboundNeeds {
   readonly key: SigningKey
   /** Of this program, as /version says it. */
   readonly version: string
+  /** Host and port for other servers, when they are not where the server name says. */
+  readonly federationAddress?: string
   readonly limits: FederationLimits
   readonly isTrustedProxy: (address: string) => boolean
   readonly outbound: Outbound
   readonly events: EventsForAccess & EventsForRoutes & EventsForTransactions
   readonly rooms: Pick<Rooms, 'resolveAlias' | 'publicRooms'>
+  readonly spaces: Pick<Spaces, 'forServer'>
+  readonly openid: Pick<Openid, 'userOf'>
   readonly membership: RemoteMembership
   readonly profiles: { get(user: UserId): Promise<JsonObject> }
   readonly encryption: LocalKeys
   readonly edus: EduHandlers
   readonly clock: Clock
+  readonly random: Pick<Random, 'text'>
   readonly log: Logger
 }
+
+/** Letters of the boundary between parts of an answer. */
+const boundaryLength = 40
 
 /** Answers the listener of the federation API. */
 export function createInbound(needs: InboundNeeds): RequestListener {
@@ -51,6 +65,9 @@ export function createInbound(needs: InboundNeeds): RequestListener {
     ...eventRoutes({ serverName, events, access, clock }),
     ...membershipRoutes({ serverName, access, membership }),
     ...queryRoutes({ ...needs, keys: needs.encryption }),
+    ...spaceRoutes(needs),
+    ...openidRoutes(needs),
+    ...mediaRoutes({ media: noMedia, boundary: () => needs.random.text(boundaryLength) }),
     ...keyRoutes({ ...outbound, serverName, key, clock }),
   ]
   const { keys, peering } = outbound

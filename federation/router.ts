@@ -21,8 +21,8 @@ export interface Parts {
 
 export interface Route {
   readonly endpoint: Endpoint
-  /** Answers the body's JSON text. `origin` is there when the endpoint's requests are signed. */
-  readonly serve: (parts: Parts, origin: ServerName | undefined) => Promise<string>
+  /** Answers the body's JSON text, or what is not JSON. `origin` is there when the endpoint's requests are signed. */
+  readonly serve: (parts: Parts, origin: ServerName | undefined) => Promise<string | Streamed>
 }
 
 /** An answer that is JSON text already: events are sent as they are stored. */
@@ -33,7 +33,18 @@ export class JsonText {
   }
 }
 
-type Served<R> = Promise<R | JsonText> | R | JsonText
+/** An answer that is not JSON, written as it is read. */
+export class Streamed {
+  readonly type: string
+  readonly body: AsyncIterable<Uint8Array>
+  constructor(type: string, body: AsyncIterable<Uint8Array>) {
+    this.type = type
+    this.body = body
+  }
+}
+
+type Answer<R> = R | JsonText | Streamed
+type Served<R> = Promise<Answer<R>> | Answer<R>
 
 /** Serves an endpoint whose requests are signed. */
 export function route<P, Q, B, R>(
@@ -57,7 +68,8 @@ export function openRoute<P, Q, B, R>(
   return { endpoint, serve: async (parts) => textOf(await handler(callOf(endpoint, parts))) }
 }
 
-function textOf(answer: unknown): string {
+function textOf(answer: unknown): string | Streamed {
+  if (answer instanceof Streamed) return answer
   return answer instanceof JsonText ? answer.text : JSON.stringify(answer)
 }
 

@@ -2,6 +2,7 @@
  * The listener for other servers: limits, authentication, dispatch, and every error in Matrix's shape.
  */
 import type http from 'node:http'
+import { Readable } from 'node:stream'
 import Koa from 'koa'
 import type { Backoff } from '../homeserver/destinations/backoff.ts'
 import type { Clock } from '../homeserver/platform/clock.ts'
@@ -14,7 +15,7 @@ import type { Budget } from './budget.ts'
 import type { FetchingKeyRing } from './key-ring.ts'
 import type { Peering } from './peering.ts'
 import { createPlaces } from './places.ts'
-import { createRouter, type Parts, type Route } from './router.ts'
+import { createRouter, type Parts, type Route, type Streamed } from './router.ts'
 import { createWrongSignatures } from './wrong-signatures.ts'
 
 interface Needs {
@@ -61,19 +62,22 @@ export function createFederationApi(needs: Needs): FederationApi {
 
   app.use(async (ctx) => {
     try {
-      ctx.body = await answer(ctx.req)
+      const answered = await answer(ctx.req)
+      const isText = typeof answered === 'string'
       ctx.status = 200
+      ctx.set('content-type', isText ? 'application/json' : answered.type)
+      ctx.body = isText ? answered : Readable.from(answered.body)
     } catch (error) {
       const shown = shownError(error, log)
       ctx.status = shown.status
       ctx.body = JSON.stringify(shown)
+      ctx.type = 'application/json'
       // What is left of a body that was refused unread is not read.
       if (!ctx.req.complete) ctx.set('connection', 'close')
     }
-    ctx.type = 'application/json'
   })
 
-  async function answer(req: http.IncomingMessage): Promise<string> {
+  async function answer(req: http.IncomingMessage): Promise<string | Streamed> {
     const uri = req.url ?? '/'
     const { path, query } = splitUri(uri)
     const match = find(req.method ?? 'GET', path)

@@ -5,6 +5,7 @@ import https from 'node:https'
 import type { Database } from '../homeserver/database/database.ts'
 import { systemClock } from '../homeserver/platform/clock.ts'
 import { silentLogger } from '../homeserver/platform/log.ts'
+import { systemRandom } from '../homeserver/platform/random.ts'
 import { signingKeyFromSeed } from '../spec/crypto/ed25519.ts'
 import { parseServerName } from '../spec/ids.ts'
 import { createInbound, type InboundNeeds } from './inbound.ts'
@@ -46,6 +47,7 @@ export function fakeEvents(parts: Partial<FakeEvents> = {}): FakeEvents {
     authChain: async () => [],
     backfillFrom: async () => [],
     missingBetween: async () => [],
+    closestTo: async () => undefined,
     receive: async () => new Map(),
     ...parts,
   }
@@ -91,6 +93,8 @@ export async function createSide(
     outbound,
     events: fakeEvents(),
     rooms: { resolveAlias: unexpected('resolveAlias'), publicRooms: unexpected('publicRooms') },
+    spaces: { forServer: unexpected('forServer') },
+    openid: { userOf: async () => undefined },
     membership: {
       makeJoin: unexpected('makeJoin'),
       sendJoin: unexpected('sendJoin'),
@@ -116,6 +120,7 @@ export async function createSide(
       signingKeys: unexpected('signingKeys'),
     },
     clock,
+    random: systemRandom,
     log,
     ...parts,
   })

@@ -6,6 +6,7 @@ import type { SigningKey } from '../spec/crypto/ed25519.ts'
 import { createAccountData } from './accounts/account-data.ts'
 import { createAccounts } from './accounts/accounts.ts'
 import { createInteractiveAuth } from './accounts/interactive-auth.ts'
+import { createOpenid } from './accounts/openid.ts'
 import { createProfiles, type Profiles } from './accounts/profiles.ts'
 import { createSessions } from './accounts/sessions.ts'
 import { loadAppservices } from './appservices/appservices.ts'
@@ -104,6 +105,7 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     leaveRooms: rooms.leaveAll,
   })
   const interactiveAuth = createInteractiveAuth(base)
+  const openid = createOpenid(base)
 
   const receipts = createReceipts({ ...base, memberships, events, accountData })
   const typing = createTyping({ ...base, bus, memberships })
@@ -114,9 +116,9 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     ...{ pushRules, receipts, events, memberships, owns, log: needs.log },
   })
   const slices = {
-    ...{ accounts, sessions, interactiveAuth, profiles, accountData, appservices },
+    ...{ accounts, sessions, interactiveAuth, openid, profiles, accountData, appservices },
     ...{ encryption, deviceLists, toDevice, keyBackup },
-    ...{ events, rooms, memberships, remoteMembership },
+    ...{ events, rooms, spaces: rooms.spaces, memberships, remoteMembership },
     ...{ receipts, typing, presence, notifications },
   }
   const sync = createSync({ ...base, ...slices, log: needs.log })

@@ -104,6 +104,16 @@ export const settingsSchema = z.strictObject({
     'Private networks that requests to other servers may reach, such as 10.0.0.0/8.',
   ),
   federationCaFile: path('', 'PEM certificates trusted for other servers, besides the usual ones.'),
+  federationNotaries: listOf(
+    isServerName,
+    'names of servers',
+    'Servers that are asked for the keys of one that does not answer.',
+  ),
+  oldVerifyKeys: listOf(
+    (text) => oldVerifyKeyForm.test(text),
+    'lines of <key id> <public key> <milliseconds since 1970>',
+    'Keys with which this server signed before, as "ed25519:a_xxxx <Base64> <when it ended>".',
+  ),
   federationAllow: list(
     'Names of servers to talk with, * and ? as wildcards; empty: all but the denied ones.',
   ),
@@ -143,6 +153,9 @@ export const settingsSchema = z.strictObject({
   logLevel: z.enum(logLevels).default('info').meta({ description: 'How much is logged.' }),
 })
 
+/** Key id, public key, and when the server stopped to use it. */
+const oldVerifyKeyForm = /^ed25519:\w{1,64} [A-Za-z0-9+/]{43}=? \d{1,15}$/
+
 /** Every setting's value, frozen. */
 export type Config = Readonly<z.output<typeof settingsSchema>>
 
@@ -165,6 +178,14 @@ function list(description: string, isSecret = false) {
     .max(1_000)
     .default([])
     .meta({ description, secret: isSecret, allowed: 'a list' })
+}
+
+function listOf(isValid: (text: string) => boolean, allowed: string, description: string) {
+  return z
+    .array(z.string().max(4_096).refine(isValid))
+    .max(100)
+    .default([])
+    .meta({ description, allowed: `a list: ${allowed}` })
 }
 
 function path(value: string, description: string) {

@@ -1,5 +1,5 @@
 import type { Remote } from '../../homeserver/ports.ts'
-import type { Rooms } from '../../homeserver/rooms/rooms.ts'
+import type { PublicRoomsQuery, Rooms } from '../../homeserver/rooms/rooms.ts'
 import * as api from '../../spec/api/client/directory.ts'
 import { MatrixError } from '../../spec/errors.ts'
 import type { ServerName } from '../../spec/ids.ts'
@@ -32,14 +32,21 @@ export const directoryRoutes = ({
   readonly config: { readonly serverName: ServerName }
 }) => {
   /** Another server's list is asked for there. */
-  async function publicRooms(server: ServerName | undefined, body: JsonObject, term?: string) {
+  async function publicRooms(
+    server: ServerName | undefined,
+    body: JsonObject,
+    filter: Pick<PublicRoomsQuery, 'term' | 'types'> = {},
+  ) {
     if (server !== undefined && server !== config.serverName) {
       return await remote.publicRooms(server, body)
     }
-    const { limit, since } = body
+    const { limit, since, third_party_instance_id: network } = body
+    // There are no rooms of third-party networks here.
+    if (network !== undefined && body['include_all_networks'] !== true) return { chunk: [] }
     return await rooms.publicRooms({
+      ...filter,
       limit: typeof limit === 'number' ? limit : pageDefault,
-      ...given({ since: typeof since === 'string' ? since : undefined, term }),
+      ...given({ since: typeof since === 'string' ? since : undefined }),
     })
   }
 
@@ -75,8 +82,8 @@ export const directoryRoutes = ({
       return await publicRooms(server, given({ limit, since }))
     }),
     route(api.searchPublicRooms, async ({ query, body }) => {
-      const term = body.filter?.generic_search_term ?? undefined
-      return await publicRooms(query.server, body, term)
+      const { generic_search_term: term, room_types: types } = body.filter ?? {}
+      return await publicRooms(query.server, body, given({ term, types }))
     }),
   ]
 }

@@ -8,14 +8,17 @@ import { deviceRoutes } from './devices.ts'
 import { directoryRoutes } from './directory.ts'
 import { encryptionRoutes } from './encryption.ts'
 import { ephemeralRoutes } from './ephemeral.ts'
+import { jumpRoutes } from './jump-to-date.ts'
 import { keyBackupRoutes } from './key-backup.ts'
 import { miscRoutes } from './misc.ts'
+import { openidRoutes } from './openid.ts'
 import { pushRoutes } from './push.ts'
 import { readingRoutes } from './reading.ts'
 import { roomRoutes } from './rooms.ts'
 import { searchRoutes } from './search.ts'
 import { sendingRoutes } from './sending.ts'
 import { sessionRoutes } from './session.ts'
+import { spaceRoutes } from './spaces.ts'
 import { syncRoutes } from './sync.ts'
 import { userDataRoutes } from './user-data.ts'
 
@@ -32,11 +35,14 @@ export function createRoutes(needs: RouteNeeds): readonly Route[] {
     ...accountRoutes(needs),
     ...syncRoutes(needs),
     ...readingRoutes(needs),
+    ...jumpRoutes(needs),
     ...sendingRoutes(needs),
     ...roomRoutes(needs),
     ...directoryRoutes(needs),
+    ...spaceRoutes(needs),
     ...searchRoutes(needs),
     ...userDataRoutes(needs),
+    ...openidRoutes(needs),
     ...deviceRoutes(needs),
     ...encryptionRoutes(needs),
     ...keyBackupRoutes(needs),

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import * as events from '../../spec/api/federation/events.ts'
 import * as keys from '../../spec/api/federation/keys.ts'
+import * as media from '../../spec/api/federation/media.ts'
 import * as membership from '../../spec/api/federation/membership.ts'
 import * as queries from '../../spec/api/federation/queries.ts'
 import * as transactions from '../../spec/api/federation/transactions.ts'
@@ -14,15 +15,8 @@ const samples: Readonly<Record<string, string>> = {
   eventId: '$nothing',
 }
 
-/** Declared, and served with issue #4. */
-const later = new Set([
-  'getFederationEventByTimestamp',
-  'getFederationHierarchy',
-  'getOpenidUserinfo',
-])
-
 /** Older spellings of a path, after the first, may be missing elsewhere. */
-const routes = [keys, transactions, events, membership, queries]
+const routes = [keys, transactions, events, membership, queries, media]
   .flatMap((module) => Object.values(module))
   .flatMap((one) =>
     typeof one === 'object' && 'paths' in one
@@ -31,15 +25,12 @@ const routes = [keys, transactions, events, membership, queries]
   )
 
 describe('every endpoint between servers that this project declares', () => {
-  it.each(routes.filter(([name]) => !later.has(name)))(
-    'is served: %s, %s %s',
-    async (_, method, path) => {
-      await using peer = await createPeer()
-      const uri = path.replace(/\{(\w+)\}/g, (__: string, name: string) =>
-        encodeURIComponent(samples[name] ?? 'nothing'),
-      )
-      const answer = await peer.ask(server, method, uri, method === 'GET' ? undefined : {})
-      expect(answer.body['errcode']).not.toBe('M_UNRECOGNIZED')
-    },
-  )
+  it.each(routes)('is served: %s, %s %s', async (_, method, path) => {
+    await using peer = await createPeer()
+    const uri = path.replace(/\{(\w+)\}/g, (__: string, name: string) =>
+      encodeURIComponent(samples[name] ?? 'nothing'),
+    )
+    const answer = await peer.ask(server, method, uri, method === 'GET' ? undefined : {})
+    expect(answer.body['errcode']).not.toBe('M_UNRECOGNIZED')
+  })
 })

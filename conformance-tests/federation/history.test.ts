@@ -212,6 +212,12 @@ describe('queries', () => {
     )
   })
 
+  it('for a user of a server whose port is no number are refused', async () => {
+    await using peer = await createPeer()
+    const query = `user_id=${encoded('@user1:localhost:http')}&field=displayname`
+    expect((await peer.ask(server, 'GET', `${v1}/query/profile?${query}`)).status).toBe(400)
+  })
+
   it('for a profile of another server are sent there', async () => {
     await using peer = await createPeer()
     peer.on('GET', /query\/profile/, () => ({

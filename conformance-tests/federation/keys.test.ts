@@ -38,6 +38,45 @@ describe('the keys of a server', () => {
   })
 })
 
+describe('a notary', () => {
+  const ask = async (peer: Awaited<ReturnType<typeof createPeer>>, keys: object) => {
+    const { status, body } = await peer.plain(server.name, {
+      ...{ method: 'POST', uri: '/_matrix/key/v2/query', body: { server_keys: keys } },
+    })
+    expect(status).toBe(200)
+    return Array.isArray(body['server_keys']) ? body['server_keys'].filter(isBody) : []
+  }
+
+  it('tells the keys of several servers, its own too, and nothing of those that are silent', async () => {
+    await using peer = await createPeer()
+    await using other = await createPeer()
+    const until = Date.now() + 3_600_000
+    const answers = await ask(peer, {
+      [peer.name]: { [peer.key.id]: { minimum_valid_until_ts: until } },
+      ...{ [other.name]: {}, [server.name]: {}, 'localhost:1': {} },
+    })
+    expect(answers.map((one) => String(one['server_name'])).sort()).toEqual(
+      [peer.name, other.name, server.name].sort(),
+    )
+    for (const { name, key } of [peer, other]) {
+      const found = answers.find((one) => one['server_name'] === name) ?? {}
+      expect(verifyObject(found, name, key.id, key.publicKey)).toBe(true)
+      expect(Object(found['signatures'])).toHaveProperty([server.name])
+    }
+    expect(await ask(peer, {})).toEqual([])
+  })
+
+  it('still tells the keys of a server that is gone', async () => {
+    const gone = await createPeer()
+    await using peer = await createPeer()
+    expect(await ask(peer, { [gone.name]: {} })).toHaveLength(1)
+    await gone[Symbol.asyncDispose]()
+    const until = Date.now() + 365 * 86_400_000
+    const wanted = { [gone.key.id]: { minimum_valid_until_ts: until } }
+    expect(await ask(peer, { [gone.name]: wanted })).toMatchObject([{ server_name: gone.name }])
+  })
+})
+
 describe('a request between servers', () => {
   const uri = '/_matrix/federation/v1/query/profile?user_id=x'
 

@@ -7,6 +7,7 @@ import {
   backfill,
   getEvent,
   getEventAuth,
+  getEventByTimestamp,
   getMissingEvents,
   getState,
   getStateIds,
@@ -19,7 +20,14 @@ import { JsonText, type Route, route } from '../router.ts'
 /** What the routes ask of the engine. */
 export type EventsForRoutes = Pick<
   Events,
-  'get' | 'serversIn' | 'serverMaySee' | 'stateAt' | 'authChain' | 'backfillFrom' | 'missingBetween'
+  | 'get'
+  | 'serversIn'
+  | 'serverMaySee'
+  | 'stateAt'
+  | 'authChain'
+  | 'backfillFrom'
+  | 'missingBetween'
+  | 'closestTo'
 >
 
 interface Needs {
@@ -84,7 +92,22 @@ export function eventRoutes(needs: Needs): Route[] {
       )
       return new JsonText(`{"events":[${(await access.textsFor(origin, found)).join(',')}]}`)
     }),
+    route(getEventByTimestamp, async ({ params, query }, origin) => {
+      await access.requireInRoom(origin, params.roomId)
+      const event = await events.closestTo(params.roomId, {
+        ...query,
+        keep: (found) => seenBy(origin, found),
+      })
+      if (event === undefined) throw notFound('Event')
+      const { eventId, originServerTs } = event.pdu
+      return { event_id: eventId, origin_server_ts: originServerTs }
+    }),
   ]
+
+  async function seenBy(origin: ServerName, found: readonly StoredEvent[]) {
+    const isSeen = await Promise.all(found.map((event) => events.serverMaySee(origin, event)))
+    return found.filter((_, at) => isSeen[at])
+  }
 
   async function isHere(origin: ServerName, room: RoomId): Promise<boolean> {
     return (await events.serversIn(room)).has(origin)

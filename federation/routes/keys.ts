@@ -11,7 +11,7 @@ import type { SigningKey } from '../../spec/crypto/ed25519.ts'
 import { signJson } from '../../spec/crypto/sign-json.ts'
 import { MatrixError } from '../../spec/errors.ts'
 import { isServerName, type ServerName } from '../../spec/ids.ts'
-import { isObject, type JsonObject } from '../../spec/json.ts'
+import { isObject, type JsonObject, objectAt } from '../../spec/json.ts'
 import type { FetchingKeyRing } from '../key-ring.ts'
 import { JsonText, openRoute, type Route } from '../router.ts'
 
@@ -32,7 +32,7 @@ const renewMs = 24 * 3_600_000
 export function keyRoutes(needs: Needs): Route[] {
   const published = ownKeys(needs)
 
-  async function query(wanted: ReadonlyMap<ServerName, number>): Promise<JsonText> {
+  async function query(wanted: ReadonlyMap<ServerName, Wanted>): Promise<JsonText> {
     if (wanted.size > notaryServersMax) {
       throw new MatrixError('M_TOO_LARGE', `more than ${notaryServersMax} servers in one query`)
     }
@@ -52,21 +52,37 @@ export function keyRoutes(needs: Needs): Route[] {
     openRoute(getServerKeys, () => new JsonText(published())),
     openRoute(queryServerKeys, ({ body }) => {
       const now = needs.clock.now()
-      const wanted = new Map<ServerName, number>()
+      const wanted = new Map<ServerName, Wanted>()
       for (const [server, criteria] of Object.entries(body.server_keys)) {
         const until = Object.values(criteria).map((one) => one.minimum_valid_until_ts ?? now)
-        if (isServerName(server)) wanted.set(server, Math.max(...until, until.length ? 0 : now))
+        const validUntil = Math.max(...until, until.length ? 0 : now)
+        if (isServerName(server)) wanted.set(server, { validUntil, keyIds: Object.keys(criteria) })
       }
       return query(wanted)
     }),
-    openRoute(getQueriedServerKeys, ({ params, query: { minimum_valid_until_ts: until } }) =>
-      query(new Map([[params.serverName, until ?? needs.clock.now()]])),
-    ),
+    openRoute(getQueriedServerKeys, ({ params: { serverName, keyId }, query: asked }) => {
+      const validUntil = asked.minimum_valid_until_ts ?? needs.clock.now()
+      const keyIds = keyId === undefined ? [] : [keyId]
+      return query(new Map([[serverName, { validUntil, keyIds }]]))
+    }),
   ]
 }
 
-function isOutdated(known: Published | undefined, validUntil = 0): boolean {
-  return known === undefined || known.validUntil < validUntil
+/** What is asked about one server. */
+interface Wanted {
+  readonly validUntil: number
+  readonly keyIds: readonly string[]
+}
+
+/** Whether the server has to be asked, for newer keys or for one that it did not have. */
+function isOutdated(known: Published | undefined, wanted: Wanted | undefined): boolean {
+  if (known === undefined || wanted === undefined) return true
+  if (known.validUntil < wanted.validUntil) return true
+  if (wanted.keyIds.length === 0) return false
+  const keys: unknown = JSON.parse(known.json)
+  if (!isObject(keys)) return true
+  const all = { ...objectAt(keys, 'old_verify_keys'), ...objectAt(keys, 'verify_keys') }
+  return wanted.keyIds.some((keyId) => !Object.hasOwn(all, keyId))
 }
 
 /** What another server published, with our signature added. */

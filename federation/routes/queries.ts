@@ -1,5 +1,6 @@
 /** Questions of other servers about users, aliases, keys and the public directory. */
-import type { Rooms } from '../../homeserver/rooms/rooms.ts'
+import type { PublicRoomsQuery, Rooms } from '../../homeserver/rooms/rooms.ts'
+import { getWellKnownServer } from '../../spec/api/client/misc.ts'
 import {
   claimUserKeys,
   getFederationPublicRooms,
@@ -8,6 +9,7 @@ import {
   publicRoomsMax,
   queryDirectory,
   queryProfile,
+  queryUnknown,
   queryUserKeys,
   searchFederationPublicRooms,
 } from '../../spec/api/federation/queries.ts'
@@ -28,6 +30,8 @@ export interface LocalKeys {
 
 interface Needs {
   readonly serverName: ServerName
+  /** Host and port for other servers, when they are not where the server name says. */
+  readonly federationAddress?: string
   readonly version: string
   readonly rooms: Pick<Rooms, 'resolveAlias' | 'publicRooms'>
   readonly profiles: { get(user: UserId): Promise<JsonObject> }
@@ -35,6 +39,14 @@ interface Needs {
 }
 
 const publicRoomsDefault = 100
+
+/** Which page of the public rooms is asked for. */
+interface PageQuery {
+  readonly limit?: number | undefined
+  readonly since?: string | undefined
+  readonly include_all_networks?: boolean | undefined
+  readonly third_party_instance_id?: string | undefined
+}
 
 export function queryRoutes(needs: Needs): Route[] {
   const { rooms, serverName } = needs
@@ -45,7 +57,26 @@ export function queryRoutes(needs: Needs): Route[] {
     }
   }
 
+  async function publicRooms(
+    page: PageQuery,
+    filter: Pick<PublicRoomsQuery, 'term' | 'types'> = {},
+  ): Promise<JsonObject> {
+    const { limit, since, third_party_instance_id: network, include_all_networks: all } = page
+    // There are no rooms of third-party networks here.
+    if (network !== undefined && all !== true) return { chunk: [] }
+    return await rooms.publicRooms({
+      ...filter,
+      limit: Math.min(limit || publicRoomsDefault, publicRoomsMax),
+      ...(since !== undefined && { since }),
+      isRemote: true,
+    })
+  }
+
   return [
+    openRoute(getWellKnownServer, () => {
+      if (needs.federationAddress === undefined) throw notFound('Address for other servers')
+      return { 'm.server': needs.federationAddress }
+    }),
     openRoute(getFederationVersion, () => ({
       server: { name: 'Folkmoot', version: needs.version },
     })),
@@ -61,24 +92,21 @@ export function queryRoutes(needs: Needs): Route[] {
       const value = Object.hasOwn(profile, field) ? profile[field] : undefined
       return value === undefined ? {} : { [field]: value }
     }),
+    route(queryUnknown, () => {
+      throw notFound('Query of this type')
+    }),
     route(getUserDevices, async ({ params: { userId } }) => {
       requireLocal(userId)
       return await needs.keys.localDevicesOf(userId)
     }),
     route(queryUserKeys, ({ body }) => needs.keys.localQuery(body.device_keys)),
     route(claimUserKeys, ({ body }) => needs.keys.localClaim(body.one_time_keys)),
-    route(getFederationPublicRooms, ({ query: { limit, since } }) =>
-      rooms.publicRooms({
-        limit: limit || publicRoomsDefault,
-        ...(since !== undefined && { since }),
-      }),
-    ),
-    route(searchFederationPublicRooms, ({ body: { limit, since, filter } }) => {
-      const term = filter?.generic_search_term
-      return rooms.publicRooms({
-        limit: Math.min(limit || publicRoomsDefault, publicRoomsMax),
-        ...(since !== undefined && { since }),
+    route(getFederationPublicRooms, ({ query }) => publicRooms(query)),
+    route(searchFederationPublicRooms, ({ body: { filter, ...body } }) => {
+      const { generic_search_term: term, room_types: types } = filter ?? {}
+      return publicRooms(body, {
         ...(typeof term === 'string' && { term }),
+        ...(Array.isArray(types) && { types }),
       })
     }),
   ]

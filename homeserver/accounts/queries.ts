@@ -332,3 +332,31 @@ export async function findFilter(db: Db, user: UserId, id: number): Promise<stri
     select filter from filters where user_id = ${user} and filter_id = ${id}`
   return row?.filter
 }
+
+/** Keeps a token, and forgets those that are too old or too many. */
+export async function insertOpenidToken(
+  db: Db,
+  token: { hash: string; user: UserId; now: number; until: number; max: number },
+): Promise<void> {
+  await db`
+    with expired as (delete from openid_tokens where expires_at <= ${token.now}),
+      superfluous as (
+        delete from openid_tokens where token_hash in (
+          select token_hash from openid_tokens
+          where user_id = ${token.user} and expires_at > ${token.now}
+          order by expires_at desc, token_hash offset ${token.max - 1}))
+    insert into openid_tokens (token_hash, user_id, expires_at)
+    values (${token.hash}, ${token.user}, ${token.until})`
+}
+
+export async function findOpenidUser(
+  db: Db,
+  hash: string,
+  now: number,
+): Promise<UserId | undefined> {
+  const [row] = await db<{ user_id: UserId }>`
+    select t.user_id from openid_tokens t
+    join users u on u.user_id = t.user_id and u.deactivated_at is null
+    where t.token_hash = ${hash} and t.expires_at > ${now}`
+  return row?.user_id
+}

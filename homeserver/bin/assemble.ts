@@ -4,12 +4,14 @@ import { createClientApi } from '../../client-api/client-api.ts'
 import type { ClientApiConfig } from '../../client-api/needs.ts'
 import { createFederation } from '../../federation/federation.ts'
 import { createOutbound } from '../../federation/outbound.ts'
+import { isServerName } from '../../spec/ids.ts'
 import type { Accounts } from '../accounts/accounts.ts'
 import { registerSenders } from '../appservices/senders.ts'
 import { createHomeserver, type Homeserver } from '../compose.ts'
 import { type Config, ConfigError } from '../config.ts'
 import type { Database } from '../database/database.ts'
 import type { Instance } from '../keys/instance.ts'
+import type { KeysOfServer } from '../keys/remote-keys.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Logger } from '../platform/log.ts'
 import type { Metrics } from '../platform/metrics.ts'
@@ -68,6 +70,7 @@ export async function assemble(foundation: Foundation): Promise<Assembled> {
       waitMs: config.federationQueueMs,
     },
     isTrustedProxy: proxiesOf(config.trustedProxies),
+    ...(config.federationAddress !== '' && { federationAddress: config.federationAddress }),
   })
   const client = createClientApi({
     ...foundation,
@@ -114,6 +117,8 @@ function outboundSettings(config: Config, key: Instance['signingKey']) {
     allowedNetworks: config.federationAllowPrivate,
     peering: { allow: config.federationAllow, deny: config.federationDeny },
     authorities: authoritiesOf(config),
+    notaries: config.federationNotaries.filter(isServerName),
+    oldKeys: oldKeysOf(config),
   }
 }
 
@@ -125,6 +130,17 @@ function authoritiesOf({ federationCaFile: path }: Config): string[] {
     const why = error instanceof Error ? error.message : String(error)
     throw new ConfigError(`federation_ca_file = ${path}: ${why}`)
   }
+}
+
+/** Keys that were used before, by key id. */
+function oldKeysOf({ oldVerifyKeys }: Config): KeysOfServer {
+  return new Map(
+    oldVerifyKeys.map((line) => {
+      const [keyId = '', publicKey = '', ended] = line.split(' ')
+      const expiredAt = Number(ended)
+      return [keyId, { publicKey: publicKey.replace('=', ''), validUntil: expiredAt, expiredAt }]
+    }),
+  )
 }
 
 /** At the border, what is not set is absent. */

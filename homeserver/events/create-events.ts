@@ -39,6 +39,7 @@ import {
 import { createEventStore } from './store.ts'
 import type { StoredEvent } from './stored-event.ts'
 import { createTimelines } from './timelines.ts'
+import { createTimestamps } from './timestamp.ts'
 import { createTurns } from './turns.ts'
 import { createVerifier } from './verify.ts'
 import { createVisibility } from './visible.ts'
@@ -105,6 +106,7 @@ export function createEvents(given: EventsNeeds): Events {
   const admission = createAdmission({ db, store, numbers })
   const importer = createImporter({ ...parts, log: given.writer, bulk, admission })
   const history = createHistory(parts)
+  const timestamps = createTimestamps({ ...parts, history, takeHistory: history.takeFrom })
   const visibility = createVisibility(parts)
 
   tail.loader('event', (rows) => loadEvents(db, store, rows))
@@ -134,6 +136,14 @@ export function createEvents(given: EventsNeeds): Events {
       return nr === undefined
         ? undefined
         : (store.peekNumber(nr) ?? (await store.byNumber([nr])).get(nr))
+    },
+    async currentOfType(room, type) {
+      const nrs: number[] = []
+      const prefix = stateKeyOf(type, '')
+      for (const [key, nr] of (await views.get(room))?.entries ?? []) {
+        if (key.startsWith(prefix)) nrs.push(nr)
+      }
+      return [...(await store.byNumber(nrs)).values()]
     },
     timeline: (room, range) => timelines.read(room, range),
     async extremities(room) {
@@ -165,6 +175,7 @@ export function createEvents(given: EventsNeeds): Events {
     ...receiver,
     ...importer,
     ...history,
+    ...timestamps,
     ...visibility,
   }
 }

@@ -75,6 +75,8 @@ export interface Events {
   /** Current state of a room: committed, as this process has seen it. Cached; do not modify. */
   currentState(room: RoomId): Promise<ReadonlyMap<StateKey, StoredEvent>>
   currentEntry(room: RoomId, type: string, stateKey: string): Promise<StoredEvent | undefined>
+  /** The current state events of one type. */
+  currentOfType(room: RoomId, type: string): Promise<readonly StoredEvent[]>
   /** Live events of a room with after < position <= upTo, oldest first, the newest `limit` of them. */
   timeline(
     room: RoomId,
@@ -85,6 +87,8 @@ export interface Events {
     room: RoomId,
     range: { from?: HistoryPoint; to?: HistoryPoint; dir: 'f' | 'b'; limit: number },
   ): Promise<readonly StoredEvent[]>
+  /** The event of a room's history that was sent closest to a time; undefined when there is none in the direction. */
+  closestTo(room: RoomId, query: ClosestQuery): Promise<StoredEvent | undefined>
   /** The history point just after everything with position <= `position`. */
   historyPointAt(room: RoomId, position: number): Promise<HistoryPoint>
   /** Forward extremities with the newest depth. */
@@ -163,6 +167,18 @@ export interface Events {
     from: readonly EventId[],
     limit: number,
   ): Promise<readonly StoredEvent[]>
+}
+
+/** A search by time. */
+export interface ClosestQuery {
+  /** Milliseconds since the epoch. */
+  readonly ts: number
+  /** `f`: sent then or later; `b`: then or earlier. */
+  readonly dir: 'f' | 'b'
+  /** Keeps the events that may be found, in order. */
+  readonly keep: (events: readonly StoredEvent[]) => Promise<readonly StoredEvent[]>
+  /** Servers to ask where the history that is here may lack a closer one; without them nobody is asked. */
+  readonly servers?: readonly ServerName[]
 }
 
 /** An event that somebody may see, with their membership when it was sent. */

@@ -28,10 +28,20 @@ import { joinedServers, type RoomViews } from './room-views.ts'
 import type { EventStore } from './store.ts'
 import type { HistoryPoint, StateRoot, StoredEvent } from './stored-event.ts'
 
-export type History = Pick<
-  Events,
-  'history' | 'historyPointAt' | 'missingBetween' | 'backfillFrom' | 'backfill'
->
+export interface History
+  extends Pick<
+    Events,
+    'history' | 'historyPointAt' | 'missingBetween' | 'backfillFrom' | 'backfill'
+  > {
+  /** Takes over events, and what is before them, as one server has them; answers how many events came. */
+  takeFrom(
+    server: ServerName,
+    room: RoomId,
+    rules: RoomVersionRules,
+    from: readonly EventId[],
+    limit: number,
+  ): Promise<number>
+}
 
 interface Needs {
   readonly db: Database
@@ -118,6 +128,7 @@ export function createHistory(needs: Needs): History {
     },
     backfillFrom: (room, from, limit) => walk(room, from, new Set(), limit, true),
     backfill: (room, before, limit) => backfill(needs, room, before, limit),
+    takeFrom: (...asked) => backfillOf(needs, ...asked),
   }
 }
 

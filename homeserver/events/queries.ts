@@ -202,3 +202,49 @@ export async function validRedactions(
   )
   return new Map(rows.map((row) => [row.event_id, row.redacts]))
 }
+
+/** Where a search by time stands: time, depth and position of the last event. */
+export type TimeCursor = readonly [time: number, depth: number, position: number]
+
+/** Accepted events sent between two times, closest to `start` first, beyond `from`. */
+export async function eventsByTime(
+  db: Db,
+  room: string,
+  range: {
+    start: number
+    end: number
+    dir: 'f' | 'b'
+    from: TimeCursor | undefined
+    limit: number
+  },
+): Promise<EventRow[]> {
+  const isForth = range.dir === 'f'
+  const [order, beyond] = isForth ? ['asc', '>'] : ['desc', '<']
+  const edge = isForth ? Number.MIN_SAFE_INTEGER : Number.MAX_SAFE_INTEGER
+  return await db.query(
+    `${selectEvents} where e.room_id = $1 and e.position is not null
+       and e.origin_server_ts between $2::bigint and $3::bigint
+       and (e.origin_server_ts, e.depth, e.position) ${beyond} ($4::bigint, $5::bigint, $6::bigint)
+     order by e.origin_server_ts ${order}, e.depth ${order}, e.position ${order} limit $7`,
+    [
+      room,
+      Math.min(range.start, range.end),
+      Math.max(range.start, range.end),
+      ...(range.from ?? [edge, edge, edge]),
+      range.limit,
+    ],
+  )
+}
+
+/** Whether anything of a room's history is missing. */
+export async function hasGaps(db: Db, room: string): Promise<boolean> {
+  const rows = await db`select 1 from missing_edges where room_id = ${room} limit 1`
+  return rows.length > 0
+}
+
+/** Whether an event's predecessor is missing. */
+export async function isBesideGap(db: Db, room: string, event: string): Promise<boolean> {
+  const rows = await db`
+    select 1 from missing_edges where room_id = ${room} and event_id = ${event} limit 1`
+  return rows.length > 0
+}

@@ -18,6 +18,7 @@ interface Needs {
 const visibilityType = 'm.room.history_visibility'
 const memberType = 'm.room.member'
 const visibilityKey = stateKeyOf(visibilityType, '')
+const memberPrefix = stateKeyOf(memberType, '')
 
 export function createVisibility({
   store,
@@ -112,13 +113,17 @@ export function createVisibility({
     { pdu, stateBefore }: StoredEvent,
   ): Promise<string[]> {
     const found: string[] = []
-    const add = (member: Pdu) => {
-      if (member.type !== memberType || !isUserId(member.stateKey)) return
+    const add = (member: Pdu | undefined) => {
+      if (member?.type !== memberType || !isUserId(member.stateKey)) return
       if (serverOfUser(member.stateKey) === server) found.push(membershipOf(member) ?? '')
     }
     add(pdu)
-    const nrs = stateBefore === undefined ? [] : await snapshots.entries(stateBefore)
-    for (const event of (await store.byNumber(nrs)).values()) add(event.pdu)
+    // Who was a member then has a member event now, of whatever kind.
+    for (const key of (await views.get(pdu.roomId))?.entries.keys() ?? []) {
+      if (key.startsWith(memberPrefix) && key.endsWith(`:${server}`)) {
+        add(await entryAt(stateBefore, key))
+      }
+    }
     return found
   }
 }

@@ -17,12 +17,15 @@ import { createRoomMaking } from './create.ts'
 import { createDirectory } from './directory.ts'
 import { evictGuests } from './guest-eviction.ts'
 import { createHandshakes } from './handshakes.ts'
+import { createSpaces, type Spaces } from './hierarchy.ts'
 import { createHistoryWalk } from './history-walk.ts'
+import { createJumpToDate, type JumpToDate } from './jump-to-date.ts'
 import { createMembershipChanges } from './membership.ts'
 import { createPages } from './pages.ts'
 import { createPublicRooms } from './public-rooms.ts'
 import { createReading } from './reading.ts'
 import type { Memberships, Rooms } from './rooms.ts'
+import { createSummaries } from './summary.ts'
 import { createViewing } from './viewing.ts'
 import { createWriting } from './writing.ts'
 
@@ -47,7 +50,8 @@ export interface RoomsNeeds {
 }
 
 /** Rooms as the engine's other slices have them. */
-export interface EngineRooms extends Rooms, AllRooms {
+export interface EngineRooms extends Rooms, AllRooms, JumpToDate {
+  readonly spaces: Spaces
   /** Carries a changed name or avatar into one room; nothing where the user is not in the room any more. */
   renew(room: RoomId, user: UserId, profile: JsonObject): Promise<void>
   /** Gets at hand what `clientEvent` needs to show these at once: redactions, and rules of their rooms. */
@@ -65,6 +69,7 @@ export function createRooms(needs: RoomsNeeds): EngineRooms {
   const viewing = createViewing(needs)
   const history = createHistoryWalk(needs)
   const reading = { ...needs, viewing, clientEvents, history }
+  const summaries = createSummaries(needs)
   const { put: _, leaveRoom: __, ...membership } = changes
   evictGuests({ ...needs, changes })
   return {
@@ -73,7 +78,9 @@ export function createRooms(needs: RoomsNeeds): EngineRooms {
     ...membership,
     ...createReading(reading),
     ...createPages(reading),
-    ...createPublicRooms(needs),
+    ...createPublicRooms({ ...needs, summaries }),
+    ...createJumpToDate(reading),
+    spaces: createSpaces({ ...needs, summaries, resolveAlias }),
     ...aliasing,
     resolveAlias,
     clientEvent: (event, viewer, format) => clientEvents.text(event, viewer, format),

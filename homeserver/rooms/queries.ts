@@ -107,3 +107,37 @@ export async function publishedRooms(
                   where m.room_id = p.room_id and m.membership = 'join') m on m.joined > 0
     order by m.joined desc, p.room_id limit ${limit}`
 }
+
+/** How many users are joined to each of these rooms; those with nobody are missing. */
+export async function joinedCounts(
+  db: Db,
+  rooms: readonly RoomId[],
+): Promise<ReadonlyMap<RoomId, number>> {
+  const rows = await db<{ room_id: RoomId; joined: number }>`
+    select room_id, count(*) as joined from memberships
+    where room_id = any(${rooms}::text[]) and membership = 'join' group by room_id`
+  return new Map(rows.map(({ room_id, joined }) => [room_id, joined]))
+}
+
+/** Keeps where a walk through a space stopped, and forgets those that nobody went on with in time. */
+export async function insertHierarchyPage(
+  db: Db,
+  page: { token: string; user: UserId; room: RoomId; state: string; now: number; until: number },
+): Promise<void> {
+  await db`
+    with expired as (delete from hierarchy_pages where expires_at < ${page.now})
+    insert into hierarchy_pages (token, user_id, room_id, state, expires_at)
+    values (${page.token}, ${page.user}, ${page.room}, ${page.state}, ${page.until})`
+}
+
+/** Where a user's walk through a space stopped. */
+export async function findHierarchyPage(
+  db: Db,
+  page: { token: string; user: UserId; room: RoomId; now: number },
+): Promise<string | undefined> {
+  const [row] = await db<{ state: string }>`
+    select state from hierarchy_pages
+    where token = ${page.token} and user_id = ${page.user} and room_id = ${page.room}
+      and expires_at >= ${page.now}`
+  return row?.state
+}

@@ -9,6 +9,7 @@ import {
 } from '../../spec/ids.ts'
 import { arrayAt, isObject, type JsonObject } from '../../spec/json.ts'
 import { levelFor, powerLevelsOf, userLevel } from '../../spec/room/power-levels.ts'
+import type { RoomVersionRules } from '../../spec/room/version.ts'
 import type { TurnView } from '../events/events.ts'
 import { membershipIn } from './membership-row.ts'
 import type { Memberships } from './rooms.ts'
@@ -32,7 +33,7 @@ export async function authoriserOf(
   user: UserId,
 ): Promise<UserId | undefined> {
   const rule = (await view.state('m.room.join_rules', ''))?.pdu.content ?? {}
-  if (!isRestricted(rule, view)) return undefined
+  if (!isRestricted(rule, view.rules)) return undefined
   const current = (await view.state('m.room.member', user))?.pdu.content
   const membership = current && membershipIn(current)
   // Who is invited or in the room needs no voucher; who is banned gets none that helps.
@@ -41,7 +42,8 @@ export async function authoriserOf(
   return await vouching(needs, view)
 }
 
-function isRestricted(rule: JsonObject, { rules }: TurnView): boolean {
+/** Does a join rule let members of other rooms in, in a room of these rules. */
+export function isRestricted(rule: JsonObject, rules: RoomVersionRules): boolean {
   if (rule['join_rule'] === 'restricted') return rules.restrictedJoin
   return rule['join_rule'] === 'knock_restricted' && rules.knockRestricted
 }
@@ -67,7 +69,8 @@ async function requireAllowed(
   )
 }
 
-function allowedRooms(rule: JsonObject): RoomId[] {
+/** The rooms whose members a join rule lets in. */
+export function allowedRooms(rule: JsonObject): RoomId[] {
   const rooms: RoomId[] = []
   for (const entry of (arrayAt(rule, 'allow') ?? []).slice(0, allowedMax)) {
     if (!isObject(entry) || entry['type'] !== 'm.room_membership') continue

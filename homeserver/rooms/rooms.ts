@@ -73,6 +73,18 @@ export interface CreateRoomRequest {
   readonly visibility?: 'public' | 'private'
 }
 
+/** What is asked of the list of public rooms. */
+export interface PublicRoomsQuery {
+  readonly limit: number
+  readonly since?: string
+  /** Part of a name, a topic or an alias. */
+  readonly term?: string
+  /** Types of rooms; null is for those without a type. */
+  readonly types?: readonly (string | null)[]
+  /** Another server asks, which learns nothing of rooms that it may not join. */
+  readonly isRemote?: boolean
+}
+
 /** Everything clients do with rooms. Every method decides what the requester may do and throws MatrixError. */
 export interface Rooms {
   create(who: Requester, request: CreateRoomRequest): Promise<RoomId>
@@ -144,7 +156,7 @@ export interface Rooms {
   aliasesOf(who: Requester, room: RoomId): Promise<readonly RoomAlias[]>
   visibility(room: RoomId): Promise<'public' | 'private'>
   setVisibility(who: Requester, room: RoomId, visibility: 'public' | 'private'): Promise<void>
-  publicRooms(query: { limit: number; since?: string; term?: string }): Promise<JsonObject>
+  publicRooms(query: PublicRoomsQuery): Promise<JsonObject>
 
   /** Client form of events for a viewer, as JSON text: unsigned (age, transaction_id, redacted_because, prev_content, membership) is spliced in. */
   clientEvent(

@@ -13,6 +13,7 @@ import type { JsonObject } from '../../spec/json.ts'
 import { type TestDatabase, testDatabase } from '../database/test-database.ts'
 import { createEvents } from '../events/create-events.ts'
 import type { Events } from '../events/events.ts'
+import type { StoredEvent } from '../events/stored-event.ts'
 import { systemClock } from '../platform/clock.ts'
 import { silentLogger } from '../platform/log.ts'
 import { systemRandom } from '../platform/random.ts'
@@ -111,8 +112,6 @@ function remoteOver(self: ServerName, network: TestNetwork, silent: Set<ServerNa
     if (found === undefined) throw new MatrixError('M_CONNECTION_FAILED', `${server} is away`)
     return found
   }
-  const jsons = (events: readonly { readonly pdu: { readonly json: JsonObject } }[]) =>
-    events.map(({ pdu }) => pdu.json)
   const answers: Partial<Remote> = {
     makeJoin: async (server, ...asked) => peer(server).remoteMembership.makeJoin(self, ...asked),
     async sendJoin(server, room, _id, event) {
@@ -143,11 +142,9 @@ function remoteOver(self: ServerName, network: TestNetwork, silent: Set<ServerNa
       const { room, servers } = await peer(server).rooms.resolveAlias(alias)
       return { room_id: room, servers }
     },
-    eventAuth: async (server, _room, id) => jsons(await peer(server).events.authChain([id])),
-    missingEvents: async (server, room, { earliest, latest, limit, minDepth }) =>
-      jsons(await peer(server).events.missingBetween(room, earliest, latest, limit, minDepth)),
-    backfill: async (server, room, from, limit) =>
-      jsons(await peer(server).events.backfillFrom(room, from, limit)),
+    ...eventAnswers(peer),
+    hierarchy: async (server, room, suggestedOnly) =>
+      peer(server).rooms.spaces.forServer(self, room, suggestedOnly),
   }
   return new Proxy(answers as Remote, {
     get(target, name) {
@@ -156,4 +153,33 @@ function remoteOver(self: ServerName, network: TestNetwork, silent: Set<ServerNa
       return answer
     },
   })
+}
+
+function jsons(events: readonly { readonly pdu: { readonly json: JsonObject } }[]): JsonObject[] {
+  return events.map(({ pdu }) => pdu.json)
+}
+
+/** What servers tell each other of events and state. */
+function eventAnswers(peer: (server: ServerName) => TestRooms): Partial<Remote> {
+  return {
+    eventAuth: async (server, _room, id) => jsons(await peer(server).events.authChain([id])),
+    missingEvents: async (server, room, { earliest, latest, limit, minDepth }) =>
+      jsons(await peer(server).events.missingBetween(room, earliest, latest, limit, minDepth)),
+    backfill: async (server, room, from, limit) =>
+      jsons(await peer(server).events.backfillFrom(room, from, limit)),
+    stateIds: async (server, _room, id) => {
+      const { events } = peer(server)
+      const root = (await events.get([id])).get(id)?.stateBefore
+      const state = [...(await events.stateAt(root ?? 0)).values()]
+      const chain = await events.authChain(state.map(({ pdu }) => pdu.eventId))
+      const idsOf = (found: readonly StoredEvent[]) => found.map(({ pdu }) => pdu.eventId)
+      return { pdu_ids: idsOf(state), auth_chain_ids: idsOf(chain) }
+    },
+    timestampToEvent: async (server, room, ts, dir) => {
+      const keep = async (found: readonly StoredEvent[]) => found
+      const event = await peer(server).events.closestTo(room, { ts, dir, keep })
+      if (event === undefined) throw new MatrixError('M_NOT_FOUND', 'no event')
+      return { event_id: event.pdu.eventId, origin_server_ts: event.pdu.originServerTs }
+    },
+  }
 }

@@ -3,14 +3,17 @@ import * as admin from './client/admin.ts'
 import * as directory from './client/directory.ts'
 import * as encryption from './client/encryption.ts'
 import * as ephemeral from './client/ephemeral.ts'
+import * as jumpToDate from './client/jump-to-date.ts'
 import * as keyBackup from './client/key-backup.ts'
 import * as misc from './client/misc.ts'
+import * as openid from './client/openid.ts'
 import * as push from './client/push.ts'
 import * as reading from './client/reading.ts'
 import * as rooms from './client/rooms.ts'
 import * as search from './client/search.ts'
 import * as sending from './client/sending.ts'
 import * as session from './client/session.ts'
+import * as spaces from './client/spaces.ts'
 import * as sync from './client/sync.ts'
 import * as userData from './client/user-data.ts'
 
@@ -21,11 +24,14 @@ const modules = {
   ...account,
   ...sync,
   ...reading,
+  ...jumpToDate,
   ...sending,
   ...rooms,
   ...directory,
+  ...spaces,
   ...search,
   ...userData,
+  ...openid,
   ...ephemeral,
   ...encryption,
   ...keyBackup,

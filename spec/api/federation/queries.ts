@@ -42,6 +42,18 @@ export const queryProfile = endpoint({
   spec: serverSpec('GET', '/_matrix/federation/v1/query/profile'),
 })
 
+/** Any other query: servers may agree on some of their own. */
+export const queryUnknown = endpoint({
+  ...signed,
+  name: 'queryUnknown',
+  method: 'GET',
+  paths: ['/_matrix/federation/v1/query/{queryType}'],
+  params: { queryType: z.string().max(255) },
+  errors: ['M_NOT_FOUND'],
+  reply: jsonObject,
+  spec: serverSpec('GET', '/_matrix/federation/v1/query/{queryType}'),
+})
+
 export const getUserDevices = endpoint({
   ...signed,
   name: 'getUserDevices',
@@ -78,7 +90,12 @@ export const getFederationPublicRooms = endpoint({
   name: 'getFederationPublicRooms',
   method: 'GET',
   paths: ['/_matrix/federation/v1/publicRooms'],
-  query: { limit: queryLimit(publicRoomsMax).optional(), since: z.string().max(255).optional() },
+  query: {
+    limit: queryLimit(publicRoomsMax).optional(),
+    since: z.string().max(255).optional(),
+    include_all_networks: queryBoolean.optional(),
+    third_party_instance_id: z.string().max(255).optional(),
+  },
   reply: jsonObject,
   spec: serverSpec('GET', '/_matrix/federation/v1/publicrooms'),
 })
@@ -91,7 +108,14 @@ export const searchFederationPublicRooms = endpoint({
   body: z.object({
     limit: z.number().int().min(0).optional(),
     since: z.string().max(255).optional(),
-    filter: z.looseObject({ generic_search_term: z.string().max(1024).nullish() }).optional(),
+    filter: z
+      .looseObject({
+        generic_search_term: z.string().max(1024).nullish(),
+        room_types: z.array(z.string().max(255).nullable()).max(100).nullish(),
+      })
+      .optional(),
+    include_all_networks: z.boolean().optional(),
+    third_party_instance_id: z.string().max(255).optional(),
   }),
   reply: jsonObject,
   spec: serverSpec('POST', '/_matrix/federation/v1/publicrooms'),
@@ -114,8 +138,8 @@ export const getOpenidUserinfo = endpoint({
   name: 'getOpenidUserinfo',
   method: 'GET',
   paths: ['/_matrix/federation/v1/openid/userinfo'],
-  query: { access_token: z.string().max(255) },
-  errors: ['M_UNKNOWN_TOKEN'],
+  query: { access_token: z.string().max(255).optional() },
+  errors: ['M_UNKNOWN_TOKEN', 'M_MISSING_TOKEN'],
   reply: z.object({ sub: userIdSchema }),
   spec: serverSpec('GET', '/_matrix/federation/v1/openid/userinfo'),
 })
