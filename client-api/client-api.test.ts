@@ -6,6 +6,7 @@ import {
   testAccounts,
 } from '../homeserver/accounts/test-accounts.ts'
 import { createOpenid } from '../homeserver/accounts/openid.ts'
+import { createAdministration } from '../homeserver/destinations/administration.ts'
 import { createDeviceLists } from '../homeserver/encryption/device-lists.ts'
 import { createEncryption } from '../homeserver/encryption/encryption.ts'
 import { createKeyBackup } from '../homeserver/encryption/key-backup.ts'
@@ -42,6 +43,7 @@ async function start() {
   const remote = {
     queryKeys: async () => ({}),
     claimKeys: async () => ({}),
+    userDevices: async () => ({}),
     publicRooms: async () => ({ chunk: [] }),
   }
   const common = {
@@ -77,6 +79,10 @@ async function start() {
     remote,
     sync: {
       sync: async () => {
+    destinations: createAdministration({
+      db,
+      backoff: { succeeded: () => {}, flush: async () => {} },
+    }),
         throw notFound('sync')
       },
     },

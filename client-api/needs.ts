@@ -5,6 +5,7 @@ import type { Openid } from '../homeserver/accounts/openid.ts'
 import type { Profiles } from '../homeserver/accounts/profiles.ts'
 import type { Sessions } from '../homeserver/accounts/sessions.ts'
 import type { Config } from '../homeserver/config.ts'
+import type { Administration } from '../homeserver/destinations/administration.ts'
 import type { Encryption } from '../homeserver/encryption/encryption.ts'
 import type { KeyBackup } from '../homeserver/encryption/key-backup.ts'
 import type { ToDevice } from '../homeserver/encryption/to-device.ts'
@@ -71,6 +72,7 @@ export interface ClientApiNeeds {
   readonly remote: Pick<Remote, 'publicRooms'>
   readonly sync: Sync
   /** Version of this software. */
+  readonly destinations: Administration
   readonly version: string
   readonly appservices?: AppserviceAccounts
   /** Aborted when this process begins to stop: waiting requests are answered then. */

@@ -3,34 +3,65 @@ import type { Behind, Destinations } from '../homeserver/destinations/destinatio
 import type { Events } from '../homeserver/events/events.ts'
 import type { StoredEvent } from '../homeserver/events/stored-event.ts'
 import { transactionPdusMax } from '../spec/api/federation/transactions.ts'
-import { isUserId, type ServerName, serverOfUser } from '../spec/ids.ts'
-import type { OutgoingTransaction } from './outgoing.ts'
+import { isUserId, type RoomId, type ServerName, serverOfUser } from '../spec/ids.ts'
 
 export interface CatchUpNeeds {
   readonly serverName: ServerName
   readonly destinations: Pick<Destinations, 'behind' | 'caughtUp'>
   readonly events: Pick<Events, 'timeline' | 'serverMaySee'>
-  readonly send: (to: ServerName, transaction: OutgoingTransaction) => Promise<boolean>
+  /** Sends these events as one transaction; true when the destination has taken it. */
+  readonly send: (pdus: readonly string[]) => Promise<boolean>
+  /** What a room's events could not be read for; answers whether the room is given up. */
+  readonly unreadable: (room: RoomId, error: unknown) => boolean
 }
 
-/** Rooms looked up at a time, and the newest events looked at of each; from them the receiver finds the rest. */
-const roomsMax = 10
+/** Rooms of a page, and the newest events looked at of each; from them the receiver finds the rest. */
+const roomsMax = 50
 const eventsMax = 50
+/** Rooms read at a time: this many times `eventsMax` events are in memory at most, and one transaction. */
+const roomsAtOnce = 10
 
-/** Sends one page; 'none' when nothing is noted, 'failed' when the destination did not take it. */
+/** Sends one page in full transactions; 'none' when nothing is noted, 'failed' when the destination did not take it. */
 export async function sendMissed(
   to: ServerName,
   needs: CatchUpNeeds,
 ): Promise<'none' | 'sent' | 'failed'> {
   const page = await needs.destinations.behind(to, roomsMax)
   if (page.length === 0) return 'none'
-  const missed = (await Promise.all(page.map((one) => missedIn(to, one, needs)))).flat()
-  for (let at = 0; at < missed.length; at += transactionPdusMax) {
-    const pdus = missed.slice(at, at + transactionPdusMax).map(({ text }) => text)
-    if (!(await needs.send(to, { pdus, edus: [] }))) return 'failed'
+  const ends: { readonly behind: Behind; readonly end: number }[] = []
+  const waiting: string[] = []
+  let sent = 0
+  let isTaken = true
+
+  async function send(): Promise<void> {
+    const pdus = waiting.splice(0, transactionPdusMax)
+    isTaken = await needs.send(pdus)
+    if (isTaken) sent += pdus.length
   }
-  for (const { room, last } of page) await needs.destinations.caughtUp(to, room, last)
-  return 'sent'
+
+  let unread: unknown
+  for (let at = 0; at < page.length && isTaken; at += roomsAtOnce) {
+    const rooms = page.slice(at, at + roomsAtOnce)
+    const found = await Promise.allSettled(rooms.map((one) => missedIn(to, one, needs)))
+    for (const [n, behind] of rooms.entries()) {
+      const result = found[n]
+      if (result?.status === 'fulfilled') waiting.push(...result.value.map(({ text }) => text))
+      else if (!needs.unreadable(behind.room, result?.reason)) {
+        unread = result?.reason
+        continue
+      }
+      ends.push({ behind, end: sent + waiting.length })
+    }
+    while (isTaken && waiting.length >= transactionPdusMax) await send()
+  }
+  if (isTaken && waiting.length > 0) await send()
+  const done = ends.filter(({ end }) => end <= sent)
+  await needs.destinations.caughtUp(
+    to,
+    done.map(({ behind: { room, last } }) => ({ room, upTo: last })),
+  )
+  if (unread !== undefined) throw unread
+  return isTaken ? 'sent' : 'failed'
 }
 
 /** Our events of a room in the range; when there is none, the newest of others, from which it can ask back. */

@@ -47,11 +47,20 @@ function createDisk() {
           failed: () => {
             retryAt = clock.now() + 1_000
           },
+          met: () => {},
           onReturn: () => {},
           flush: async () => {},
-          [Symbol.dispose]: () => {},
+          refresh: async () => {},
+          [Symbol.asyncDispose]: async () => {},
         },
         inbound: { once: unexpected, [Symbol.asyncDispose]: async () => {} },
+        administration: {
+          list: unexpected,
+          find: unexpected,
+          rooms: unexpected,
+          waiting: unexpected,
+          reset: unexpected,
+        },
         outbox: async (_, limit) => {
           await check()
           return [...outbox]
@@ -78,12 +87,14 @@ function createDisk() {
             })
           }
         },
-        caughtUp: async (_, room, upTo) => {
+        caughtUp: async (_, done) => {
           await check()
-          const before = behind.get(room)
-          if (!before) return
-          if (before.last <= upTo) behind.delete(room)
-          else behind.set(room, { ...before, first: upTo + 1 })
+          for (const { room, upTo } of done) {
+            const before = behind.get(room)
+            if (!before) continue
+            if (before.last <= upTo) behind.delete(room)
+            else behind.set(room, { ...before, first: upTo + 1 })
+          }
         },
         waiting: async () => [],
         cursors: async () => [],
@@ -171,7 +182,7 @@ async function run(operations: readonly Operation[]) {
         edus.push(...transaction.edus)
         return true
       },
-      inPlace: (work) => work(),
+      inPlace: (_, work) => work(),
     })
     return { queue, destinations, alive }
   }

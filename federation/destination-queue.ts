@@ -11,6 +11,7 @@ import { transactionEdusMax, transactionPdusMax } from '../spec/api/federation/t
 import type { RoomId, ServerName } from '../spec/ids.ts'
 import { createBacklog } from './backlog.ts'
 import { sendMissed } from './catch-up.ts'
+import { type Ephemeral, takeEdus } from './coalescing.ts'
 import { storedEduText } from './outgoing.ts'
 import type { Transport } from './transport.ts'
 
@@ -19,8 +20,8 @@ export interface DestinationQueue {
   push(event: StoredEvent, position: Position): void
   /** An event that this destination may miss; looked up when it is sent. */
   note(room: RoomId, position: Position): void
-  /** An EDU that is worth nothing later; a newer one with the same key replaces it. */
-  pushEphemeral(key: string, text: string): void
+  /** Something that is worth nothing later; a newer one with the same key replaces it. */
+  pushEphemeral(key: string, item: Ephemeral): void
   /** Its outbox has grown. */
   outboxGrown(): void
   /** Something may be stored as missing. */
@@ -45,7 +46,10 @@ export interface QueueNeeds {
   readonly log: Logger
 }
 
+/** What may be lost is lost when more than this waits. */
 const ephemeralMax = 500
+/** A room that cannot be read so often is left out: the others wait behind it. */
+const readsMax = 5
 
 export function createDestinationQueue(
   to: ServerName,
@@ -53,7 +57,9 @@ export function createDestinationQueue(
 ): DestinationQueue {
   const { destinations } = needs
   const backlog = createBacklog()
-  const ephemeral = new Map<string, string>()
+  const ephemeral = new Map<string, Ephemeral>()
+  /** How often rooms could not be read; of those that it has to catch up with. */
+  const unread = new Map<RoomId, number>()
   let hasOutbox = false
   let isRunning = false
 
@@ -61,7 +67,7 @@ export function createDestinationQueue(
     if (isRunning || !hasWork() || isPaused()) return
     isRunning = true
     // run() handles its errors; nobody waits for it.
-    void needs.inPlace(run).finally(() => {
+    void needs.inPlace(to, run).finally(() => {
       isRunning = false
       pump()
     })
@@ -96,16 +102,22 @@ export function createDestinationQueue(
 
   async function sendWaiting(): Promise<boolean> {
     const pdus = backlog.take(transactionPdusMax).map(({ text }) => text)
+    if (!(await sendWithEdus(pdus))) return false
+    backlog.delivered()
+    return true
+  }
+
+  /** These events and what fits of the EDUs. */
+  async function sendWithEdus(pdus: readonly string[]): Promise<boolean> {
     const stored = hasOutbox ? await takeOutbox() : []
     const edus = [
       ...stored.flatMap(({ text }) => text ?? []),
-      ...takeEphemeral(transactionEdusMax - stored.length),
+      ...takeEdus(ephemeral, transactionEdusMax - stored.length),
     ]
     if (pdus.length + edus.length > 0 && !(await needs.send(to, { pdus, edus }))) {
       hasOutbox ||= stored.length > 0
       return false
     }
-    backlog.delivered()
     if (stored.length > 0) await destinations.acknowledge(stored.map(({ id }) => id))
     return true
   }
@@ -117,12 +129,6 @@ export function createDestinationQueue(
     return rows.map(({ id, eduType, content }) => ({ id, text: storedEduText(eduType, content) }))
   }
 
-  function takeEphemeral(max: number): string[] {
-    const taken = [...ephemeral].slice(0, max)
-    for (const [key] of taken) ephemeral.delete(key)
-    return taken.map(([, text]) => text)
-  }
-
   /** One page of what it missed, or the way back to being fed from memory. */
   async function catchUp(): Promise<boolean> {
     const notes = backlog.beginCatchUp()
@@ -132,18 +138,29 @@ export function createDestinationQueue(
       backlog.returnNotes(notes)
       throw error
     }
-    const page = await sendMissed(to, needs)
-    if (page === 'none') backlog.endCatchUp()
+    const page = await sendMissed(to, { ...needs, send: sendWithEdus, unreadable })
+    if (page === 'none') {
+      backlog.endCatchUp()
+      unread.clear()
+    }
     return page !== 'failed'
+  }
+
+  function unreadable(room: RoomId, error: unknown): boolean {
+    const times = (unread.get(room) ?? 0) + 1
+    unread.set(room, times)
+    if (times < readsMax) return false
+    needs.log.error({ destination: to, room, error }, 'events for a destination cannot be read')
+    return true
   }
 
   return {
     push: backlog.push,
     note: backlog.note,
-    pushEphemeral(key, text) {
-      if (backlog.isBehind || isPaused() || ephemeral.size >= ephemeralMax) return
+    pushEphemeral(key, item) {
+      if (backlog.isBehind || isPaused()) return
       ephemeral.delete(key)
-      ephemeral.set(key, text)
+      if (ephemeral.size < ephemeralMax) ephemeral.set(key, item)
     },
     outboxGrown() {
       hasOutbox = true

@@ -1,23 +1,33 @@
-/** Tells other servers who of ours is typing and who is online. */
-
+/** Tells other servers who of ours is typing and who is online; they hear of presence when they come into a room, too. */
 import type { Clock } from '../homeserver/platform/clock.ts'
 import type { Logger } from '../homeserver/platform/log.ts'
-import type { Presence, PresenceChange } from '../homeserver/presence/presence.ts'
+import type { Presence, PresenceState } from '../homeserver/presence/presence.ts'
 import type { Typing } from '../homeserver/receipts/typing.ts'
+import { isEventPayload } from '../homeserver/rooms/memberships.ts'
 import type { Memberships } from '../homeserver/rooms/rooms.ts'
-import { type ServerName, serverOfUser, type UserId } from '../spec/ids.ts'
-import type { JsonObject } from '../spec/json.ts'
+import type { LogRow, Tail } from '../homeserver/stream/log.ts'
+import { type RoomId, type ServerName, serverOfUser, type UserId } from '../spec/ids.ts'
+import { stringAt } from '../spec/json.ts'
+import { presenceItem } from './coalescing.ts'
+import { eduText } from './outgoing.ts'
+import { memberOf } from './room-servers.ts'
 import type { Sender } from './sender.ts'
 
 interface Needs {
   readonly serverName: ServerName
   readonly sender: Pick<Sender, 'sendToRoom' | 'sendTo'>
   readonly typing: Pick<Typing, 'onTyping'>
-  readonly presence: Pick<Presence, 'onChange'>
-  readonly memberships: Pick<Memberships, 'sharingWith'>
+  readonly presence: Pick<Presence, 'onChange' | 'peek'>
+  readonly memberships: Pick<Memberships, 'sharingWith' | 'ofRoom' | 'localJoined'>
+  readonly tail: Pick<Tail, 'subscribe'>
+  /** Whether presence is for other servers at all. */
+  readonly tellsPresence: boolean
   readonly clock: Clock
   readonly log: Logger
 }
+
+/** Users of a room whom a server is told of that comes into it. */
+const introducedMax = 200
 
 /** Starts; every process hears of every change, and sends to the destinations that it owns. */
 export function tellEphemeral(needs: Needs): Disposable {
@@ -25,16 +35,11 @@ export function tellEphemeral(needs: Needs): Disposable {
   const subscriptions = [
     needs.typing.onTyping(({ room, user, typing }) => {
       if (serverOfUser(user) !== serverName) return
-      const content = { room_id: room, user_id: user, typing }
-      sender.sendToRoom(room, { edu_type: 'm.typing', content }, `typing ${room} ${user}`)
+      const text = eduText('m.typing', { room_id: room, user_id: user, typing })
+      if (text === undefined) return
+      sender.sendToRoom(room, { kind: 'edu', text }, `typing ${room} ${user}`)
     }),
-    needs.presence.onChange((change) => {
-      if (serverOfUser(change.user) !== serverName) return
-      // Somebody who cannot be found now is told of at the next change.
-      tellPresence(needs, change).catch((error: unknown) => {
-        needs.log.warn({ error }, 'presence could not be told')
-      })
-    }),
+    ...(needs.tellsPresence ? tellPresence(needs) : []),
   ]
   return {
     [Symbol.dispose]() {
@@ -43,19 +48,71 @@ export function tellEphemeral(needs: Needs): Disposable {
   }
 }
 
-async function tellPresence(needs: Needs, change: PresenceChange): Promise<void> {
-  const others = await needs.memberships.sharingWith(change.user)
-  const servers = new Set([...others].map((user: UserId) => serverOfUser(user)))
-  const content = { push: [presenceOf(change, needs.clock.now())] }
-  needs.sender.sendTo(servers, { edu_type: 'm.presence', content }, `presence ${change.user}`)
+function tellPresence(needs: Needs): Disposable[] {
+  const { sender, serverName, memberships, log } = needs
+
+  function tell(user: UserId, state: PresenceState, servers: Iterable<ServerName>): void {
+    const item = presenceItem(presenceOf(user, state, needs.clock.now()))
+    if (item !== undefined) sender.sendTo(servers, item, `presence ${user}`)
+  }
+
+  async function toEverybody(user: UserId, state: PresenceState): Promise<void> {
+    const others = await memberships.sharingWith(user)
+    tell(user, state, new Set([...others].map((other) => serverOfUser(other))))
+  }
+
+  /** Those who meet in a room learn of each other. */
+  async function introduce(room: RoomId, user: UserId, position: number): Promise<void> {
+    const members = await memberships.ofRoom(room)
+    const row = members.get(user)
+    if (row?.membership !== 'join' || row.since !== position) return
+    const server = serverOfUser(user)
+    if (server === serverName) {
+      const state = needs.presence.peek(user)
+      const joined = [...members.values()].filter(({ membership }) => membership === 'join')
+      if (state) tell(user, state, new Set(joined.map((member) => serverOfUser(member.user))))
+      return
+    }
+    let told = 0
+    for (const local of await memberships.localJoined(room)) {
+      const state = needs.presence.peek(local)
+      if (state === undefined) continue
+      tell(local, state, [server])
+      if (++told >= introducedMax) return
+    }
+  }
+
+  function onRows(rows: readonly LogRow[]): void {
+    for (const { kind, payload, position } of rows) {
+      if (kind !== 'event' || !isEventPayload(payload) || !payload.changesState) continue
+      const { pdu } = payload.event
+      const member = memberOf(pdu)
+      if (member === undefined || stringAt(pdu.content, 'membership') !== 'join') continue
+      // Somebody who cannot be found now is told of at the next change.
+      introduce(pdu.roomId, member, position).catch(complain)
+    }
+  }
+
+  function complain(error: unknown): void {
+    log.warn({ error }, 'presence could not be told')
+  }
+
+  return [
+    needs.presence.onChange(({ user, what, ...state }) => {
+      // Whether somebody did something just now is not worth a request to every server.
+      if (serverOfUser(user) !== serverName || what === 'activity') return
+      toEverybody(user, state).catch(complain)
+    }),
+    needs.tail.subscribe('presence for other servers', onRows),
+  ]
 }
 
-function presenceOf(change: PresenceChange, now: number): JsonObject {
+function presenceOf(user: UserId, state: PresenceState, now: number) {
   return {
-    user_id: change.user,
-    presence: change.presence,
-    last_active_ago: Math.max(0, now - change.lastActiveTs),
-    currently_active: change.currentlyActive,
-    ...(change.statusMsg !== undefined && { status_msg: change.statusMsg }),
+    user_id: user,
+    presence: state.presence,
+    last_active_ago: Math.max(0, now - state.lastActiveTs),
+    currently_active: state.currentlyActive,
+    ...(state.statusMsg !== undefined && { status_msg: state.statusMsg }),
   }
 }

@@ -28,10 +28,10 @@ export interface Engine
     'rooms' | 'spaces' | 'openid' | 'membership' | 'profiles' | 'encryption'
   > {
   readonly events: Events
-  readonly memberships: Pick<Memberships, 'sharingWith'>
+  readonly memberships: Pick<Memberships, 'sharingWith' | 'ofRoom' | 'localJoined'>
   readonly typing: Pick<Typing, 'onTyping' | 'onRemoteTyping'>
   readonly receipts: Pick<Receipts, 'onRemoteReceipts'>
-  readonly presence: Pick<Presence, 'onChange' | 'onRemotePresence'>
+  readonly presence: Pick<Presence, 'onChange' | 'peek' | 'onRemotePresence'>
   readonly toDevice: Pick<ToDevice, 'receiveRemote'>
   readonly deviceLists: Pick<DeviceLists, 'onRemoteDeviceListUpdate' | 'onRemoteSigningKeyUpdate'>
 }
@@ -51,6 +51,8 @@ export function createFederation(needs: {
   readonly federationAddress?: string
   readonly limits: FederationLimits
   readonly isTrustedProxy: (address: string) => boolean
+  /** Whether servers tell each other who is online. */
+  readonly tellsPresence: boolean
   readonly outbound: Outbound
   readonly engine: Engine
   readonly tail: ReadableLog
@@ -60,7 +62,11 @@ export function createFederation(needs: {
   readonly log: Logger
 }): Federation {
   const { engine, outbound } = needs
-  const listener = createInbound({ ...needs, ...engine, edus: handlersOf(engine) })
+  const listener = createInbound({
+    ...needs,
+    ...engine,
+    edus: handlersOf(engine, needs.tellsPresence),
+  })
   const sender = createSender({ ...needs, ...outbound, events: engine.events })
   let ephemeral: Disposable | undefined
   return {
@@ -76,11 +82,14 @@ export function createFederation(needs: {
   }
 }
 
-function handlersOf({ typing, receipts, presence, toDevice, deviceLists }: Engine): EduHandlers {
+function handlersOf(
+  { typing, receipts, presence, toDevice, deviceLists }: Engine,
+  hearsPresence: boolean,
+): EduHandlers {
   return {
     typing: typing.onRemoteTyping,
     receipts: receipts.onRemoteReceipts,
-    presence: presence.onRemotePresence,
+    presence: hearsPresence ? presence.onRemotePresence : async () => {},
     toDevice: toDevice.receiveRemote,
     deviceList: deviceLists.onRemoteDeviceListUpdate,
     signingKeys: deviceLists.onRemoteSigningKeyUpdate,

@@ -1,6 +1,7 @@
 /** What asks other servers, built in order; the engine gets `remote` and `keys` of it through its ports. */
 import { Resolver } from 'node:dns/promises'
 import type { Database } from '../homeserver/database/database.ts'
+import type { RetrySettings } from '../homeserver/destinations/backoff.ts'
 import { createDestinations, type Destinations } from '../homeserver/destinations/destinations.ts'
 import {
   createRemoteKeys,
@@ -36,6 +37,8 @@ export interface OutboundSettings {
   /** With whom this server talks. */
   readonly peering: PeeringSettings
 }
+  /** Pauses before a server that did not answer is tried again. */
+  readonly retry?: RetrySettings
 
 export interface Outbound extends AsyncDisposable {
   readonly peering: Peering
@@ -78,7 +81,7 @@ export async function createOutbound(needs: {
       }),
   })
   const peering = createPeering(settings.peering)
-  const destinations = await createDestinations({ db, clock, log })
+  const destinations = await createDestinations({ db, clock, log, retry: settings.retry })
   const client = createFederationClient({
     serverName,
     key,

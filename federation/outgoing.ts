@@ -39,16 +39,3 @@ export function storedEduText(eduType: string, content: string): string | undefi
     return undefined
   }
 }
-
-/** The receipt of one user in one room, as its server tells it. {@link https://spec.matrix.org/v1.19/server-server-api/#receipts} */
-export function receiptContent(receipt: {
-  room: string
-  user: string
-  event: string
-  ts: number
-  thread?: string
-}): JsonObject {
-  const { room, user, event, ts, thread } = receipt
-  const data = { ts, ...(thread !== undefined && { thread_id: thread }) }
-  return { [room]: { 'm.read': { [user]: { data, event_ids: [event] } } } }
-}

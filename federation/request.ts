@@ -36,7 +36,10 @@ export interface RemoteRequest {
   readonly replyBytesMax?: number
   /** Ask also when the server did not answer lately: somebody waits for it, or it has to be found out. */
   readonly ignoreBackoff?: boolean
-  /** Any answer but success keeps the backoff: nothing better can be expected of the next attempt. */
+  /**
+   * Any answer but success keeps the backoff: nothing better can be expected of the next attempt. One that only
+   * speaks of the content changes nothing; the caller finds out what it is about.
+   */
   readonly refusalIsFailure?: boolean
   /** Key requests are not signed. */
   readonly unsigned?: boolean
@@ -137,6 +140,7 @@ export function createFederationClient(needs: Needs): FederationClient {
         throw error
       })
       const isRefused = request.refusalIsFailure === true && reply.status >= 300
+      if (isRefused && saysNothingOfServer(reply.status)) return reply
       if (isRefused || reply.status === 429 || reply.status >= 500) {
         backoff.failed(server, retryAfterMs(reply))
       } else backoff.succeeded(server)
@@ -180,6 +184,11 @@ export function createFederationClient(needs: Needs): FederationClient {
 }
 
 type TakerOf = NonNullable<GuardedRequest['takerOf']>
+
+/** Is this status about what was sent, and not about who is asked, or who asks. */
+export function saysNothingOfServer(status: number): boolean {
+  return status === 400 || status === 413 || status === 422
+}
 
 /**
  * The Authorization header of a request. `body` is canonical JSON.

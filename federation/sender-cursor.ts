@@ -114,7 +114,9 @@ export function createSenderCursor(needs: Needs): SenderCursor {
       timer = needs.clock.every(saveEveryMs, saveSoon)
     },
     async [Symbol.asyncDispose]() {
-      timer?.[Symbol.dispose]()
+      // Who never began has nothing in hand, and leaves nothing behind.
+      if (timer === undefined) return
+      timer[Symbol.dispose]()
       saveSoon()
       await saving
     },

@@ -40,31 +40,36 @@ async function createWorld(destinations: Destinations, clock: FakeClock, self = 
   const foreign = new Set<ServerName>()
   const sent: Sent[] = []
   const down = new Set<ServerName>()
+  /** Events for which every destination refuses a transaction. */
+  const poison = new Set<string>()
   const inRoom = new Set<ServerName>([us, a, b])
   const live: { event: StoredEvent; position: number }[] = []
   let onRows: (rows: readonly LogRow[]) => void = () => {}
   let position = 0
   let gate: Promise<void> = Promise.resolve()
 
-  const client: FederationClient = {
+  const client: { call: FederationClient['call'] } = {
     async call(to, { body }): Promise<Json> {
       await gate
       if (down.has(to)) {
         destinations.backoff.failed(to)
         throw new MatrixError('M_CONNECTION_FAILED', 'down')
       }
-      destinations.backoff.succeeded(to)
       const { pdus, edus } = parseJson(String(body), { depthMax: 20 }) as unknown as {
         pdus: { id: string }[]
         edus: JsonObject[]
       }
+      if (pdus.some(({ id }) => poison.has(id))) {
+        throw new MatrixError('M_BAD_JSON', 'this event is bad', { status: 400 })
+      }
+      destinations.backoff.succeeded(to)
       sent.push({ to, pdus: pdus.map(({ id }) => id), edus })
       return { pdus: {} }
     },
   }
   const sender: Sender = createSender({
     serverName: us,
-    client,
+    client: { call: (to, request) => client.call(to, request) },
     destinations,
     events: {
       serversIn: async () => new Set(inRoom),
@@ -139,8 +144,10 @@ async function createWorld(destinations: Destinations, clock: FakeClock, self = 
   }
   return {
     sender,
+    client,
     sent,
     down,
+    poison,
     /** Servers whose queue is another process's. */
     foreign,
     inRoom,
@@ -323,12 +330,65 @@ describe('the sender', () => {
     expect(await destinations.outbox(a, 10)).toEqual([])
   })
 
+  it('leaves out what a destination refuses, and sends it the rest', async () => {
+    await world.sender.start()
+    world.poison.add('2').add('5')
+    world.commit(['1', '2', '3', '4', '5', '6'].map((id) => world.message(id)))
+    await eventually(() => expect(world.pdusTo(a)).toEqual(['1', '3', '4', '6']))
+    world.send('7')
+    await eventually(() => expect(world.pdusTo(a)).toEqual(['1', '3', '4', '6', '7']))
+    expect(destinations.backoff.retryAt(a)).toBe(0)
+    expect(await destinations.behind(a, 10)).toEqual([])
+  })
+
+  it('drops nothing for a destination that refuses everything', async () => {
+    await world.sender.start()
+    const { call } = world.client
+    world.client.call = async (to, request) => {
+      if (to === a) throw new MatrixError('M_BAD_JSON', 'no', { status: 400 })
+      return await call(to, request)
+    }
+    world.send('1', '2')
+    await clock.advance(3_000)
+    await expect.poll(() => destinations.backoff.retryAt(a)).toBeGreaterThan(0)
+    world.client.call = call
+    await eventually(() => expect(world.pdusTo(a)).toEqual(['1', '2']))
+  })
+
+  it('tells many receipts and states of presence in two EDUs', async () => {
+    await world.sender.start()
+    const open = world.hold()
+    world.send('1')
+    const users = [1, 2, 3].map((n) => parseUserId(`@u${n}:us.example`))
+    const ref = JSON.stringify({ type: 'm.read', event_id: '$1', ts: 5 })
+    world.commit(users.map((user) => ({ kind: 'receipt', user, ref })))
+    for (const user of [...users, ...users]) {
+      world.sender.sendTo([a], { kind: 'presence', text: `{"user_id":"${user}"}` }, user)
+    }
+    await clock.advance(500)
+    open()
+    await eventually(() => expect(world.edusTo(a)).toHaveLength(2))
+    const data = { data: { ts: 5 }, event_ids: ['$1'] }
+    const read = Object.fromEntries(users.map((user) => [user, data]))
+    expect(world.edusTo(a)).toEqual([
+      { edu_type: 'm.presence', content: { push: users.map((user) => ({ user_id: user })) } },
+      { edu_type: 'm.receipt', content: { [room]: { 'm.read': read } } },
+    ])
+  })
+
+  it('that never started leaves no cursor behind', async () => {
+    const idle = await createWorld(destinations, clock, 'never started')
+    await idle.sender[Symbol.asyncDispose]()
+    expect(await destinations.cursors()).toEqual([])
+  })
+
   it('tells receipts of ours, and drops typing for a destination that is down', async () => {
     await world.sender.start()
     world.down.add(b)
     world.send('1')
     await eventually(() => expect(world.pdusTo(a)).toEqual(['1']))
-    world.sender.sendToRoom(room, { edu_type: 'm.typing', content: { x: 1 } }, 'typing')
+    const typing = '{"content":{"x":1},"edu_type":"m.typing"}'
+    world.sender.sendToRoom(room, { kind: 'edu', text: typing }, 'typing')
     const ref = JSON.stringify({ type: 'm.read', event_id: '$1', ts: 5 })
     const hidden = JSON.stringify({ type: 'm.read.private', event_id: '$1', ts: 5 })
     world.commit([

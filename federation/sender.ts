@@ -9,9 +9,9 @@ import type { Clock } from '../homeserver/platform/clock.ts'
 import type { Logger } from '../homeserver/platform/log.ts'
 import type { LogRow, Position, Processes } from '../homeserver/stream/log.ts'
 import { isServerName, type RoomId, type ServerName, serverOfUser } from '../spec/ids.ts'
-import { isObject, type JsonObject, stringAt } from '../spec/json.ts'
+import { isObject, stringAt } from '../spec/json.ts'
+import type { Ephemeral } from './coalescing.ts'
 import { createDestinationQueue, type DestinationQueue } from './destination-queue.ts'
-import { eduText, receiptContent } from './outgoing.ts'
 import type { Peering } from './peering.ts'
 import type { FederationClient } from './request.ts'
 import { createRoomServers, memberOf } from './room-servers.ts'
@@ -21,19 +21,15 @@ import { createTransport } from './transport.ts'
 export interface Sender extends AsyncDisposable {
   /** Takes up what was left by an earlier run; called once, when the tail has started. */
   start(): Promise<void>
-  /** An EDU that is worth nothing later, to the servers in a room; a newer one with the same key replaces it. */
-  sendToRoom(room: RoomId, edu: { edu_type: string; content: JsonObject }, key: string): void
+  /** Something that is worth nothing later, to the servers in a room; a newer one with the same key replaces it. */
+  sendToRoom(room: RoomId, item: Ephemeral, key: string): void
   /** As sendToRoom, to the servers given. */
-  sendTo(
-    servers: Iterable<ServerName>,
-    edu: { edu_type: string; content: JsonObject },
-    key: string,
-  ): void
+  sendTo(servers: Iterable<ServerName>, item: Ephemeral, key: string): void
 }
 
 export interface SenderNeeds {
   readonly serverName: ServerName
-  readonly client: FederationClient
+  readonly client: Pick<FederationClient, 'call'>
   /** With whom to talk; without it with all. */
   readonly peering?: Peering
   readonly destinations: Destinations
@@ -44,8 +40,10 @@ export interface SenderNeeds {
   readonly log: Logger
 }
 
-/** Queues whose pause has ended are found within this. */
+/** Queues whose pause has ended are found within this; receipts and presence wait for each other so long. */
 const tickMs = 250
+/** Servers that another process has heard from are found within this. */
+const refreshMs = 2_000
 /** What waits in the database for destinations that no row of the log speaks of is looked for. */
 const sweepMs = 30_000
 /** Idle queues are dropped when there are more than this. */
@@ -73,6 +71,7 @@ export function createSender(needs: SenderNeeds): Sender {
     if (known) return known
     const queue = createDestinationQueue(server, { ...needs, ...transport })
     queues.set(server, queue)
+    destinations.backoff.met(server)
     return queue
   }
 
@@ -171,29 +170,24 @@ export function createSender(needs: SenderNeeds): Sender {
     const { type, event_id: event, ts, thread_id: thread } = receipt
     if (type !== 'm.read' || typeof event !== 'string' || typeof ts !== 'number') return
     const isThreaded = typeof thread === 'string'
-    const content = receiptContent({ room, user, event, ts, ...(isThreaded && { thread }) })
+    const told = { room, user, event, ts, ...(isThreaded && { thread }) }
     const key = `receipt ${room} ${user} ${isThreaded ? thread : ''}`
-    sendToRoom(room, { edu_type: 'm.receipt', content }, key)
+    sendToRoom(room, { kind: 'receipt', receipt: told }, key)
   }
 
-  function sendToRoom(room: RoomId, edu: { edu_type: string; content: JsonObject }, key: string) {
+  function sendToRoom(room: RoomId, item: Ephemeral, key: string): void {
     const now = servers.peek(room)
-    if (now && !lanes.has(room)) sendTo(now, edu, key)
-    else inLane(room, async () => sendTo(await servers.load(room), edu, key))
+    if (now && !lanes.has(room)) sendTo(now, item, key)
+    else inLane(room, async () => sendTo(await servers.load(room), item, key))
   }
 
-  function sendTo(
-    to: Iterable<ServerName>,
-    edu: { edu_type: string; content: JsonObject },
-    key: string,
-  ): void {
-    const text = eduText(edu.edu_type, edu.content)
-    if (text === undefined) return
+  function sendTo(to: Iterable<ServerName>, item: Ephemeral, key: string): void {
     for (const server of to) {
       if (server === serverName || !owns(server)) continue
       const queue = queueOf(server)
-      queue.pushEphemeral(key, text)
-      touch(queue)
+      queue.pushEphemeral(key, item)
+      // The others go with the next transaction, or together when the queues are looked at.
+      if (item.kind === 'edu') touch(queue)
     }
   }
 
@@ -217,6 +211,7 @@ export function createSender(needs: SenderNeeds): Sender {
 
   /** Finds work that no row of the log speaks of: left by another process, or by an earlier run. */
   async function sweep(): Promise<void> {
+    await destinations.backoff.refresh()
     for (const server of await destinations.waiting()) {
       if (!owns(server)) continue
       const queue = queueOf(server)
@@ -235,6 +230,9 @@ export function createSender(needs: SenderNeeds): Sender {
       await sweep()
       timers.push(
         clock.every(tickMs, onTick),
+        clock.every(refreshMs, () => {
+          if (!processes.alone) void destinations.backoff.refresh() // it handles its errors
+        }),
         clock.every(sweepMs, () => {
           sweep().catch((error: unknown) => log.warn({ error }, 'sweep of destinations failed'))
         }),

@@ -15,6 +15,7 @@ import type { Database } from './database/database.ts'
 import { createDeviceLists } from './encryption/device-lists.ts'
 import { createEncryption } from './encryption/encryption.ts'
 import { createKeyBackup } from './encryption/key-backup.ts'
+import { createIntroductions } from './encryption/introductions.ts'
 import { createToDevice } from './encryption/to-device.ts'
 import { receiveAtOwner } from './events/at-owner.ts'
 import { createEvents } from './events/create-events.ts'
@@ -95,6 +96,7 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     ...{ defaultRoomVersion, aliasOwner: appservices.exclusiveAliasOwner, logger: needs.log },
   })
   const rooms = atOwner(localRooms, owned, { events, memberships })
+  const owns = (room: string) => processes.ownerOf(room) === undefined
   const localHandshakes = createRemoteMembership({ ...base, key, keys, events, memberships })
   const remoteMembership = handshakesAtOwner(localHandshakes, owned, events)
   const accounts = createAccounts({
@@ -110,7 +112,10 @@ export async function createHomeserver(needs: HomeserverNeeds) {
   const receipts = createReceipts({ ...base, memberships, events, accountData })
   const typing = createTyping({ ...base, bus, memberships })
   const presence = createPresence({ ...base, bus, memberships, self, enabled: config.presence })
-  const owns = (room: string) => processes.ownerOf(room) === undefined
+  const introductions = createIntroductions({
+    ...{ ...base, memberships, owns, deviceNames, logger: needs.log },
+    localDevicesOf: encryption.localDevicesOf,
+  })
   const notifications = createNotifications({
     ...base,
     ...{ pushRules, receipts, events, memberships, owns, log: needs.log },
@@ -149,6 +154,7 @@ function streamSettings({ config, databaseUrl, internalSecret }: HomeserverNeeds
     peerHost: config.internalHost,
     peerPort: config.internalPort,
     logRetentionMs: config.logRetentionMs,
+      introductions[Symbol.dispose]()
     ...(config.redisUrl !== '' && { redisUrl: config.redisUrl }),
   }
 }

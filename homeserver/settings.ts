@@ -91,6 +91,7 @@ export const settingsSchema = z.strictObject({
 
   // Behaviour
   presence: flag(true, 'Whether people see who is online.'),
+  federatePresence: flag(true, 'Whether servers tell each other who is online.'),
   rateLimits: flag(true, 'Whether requests are limited by account and address.'),
   defaultRoomVersion: z
     .enum(['10', '11', '12'])
@@ -118,6 +119,18 @@ export const settingsSchema = z.strictObject({
     'Names of servers to talk with, * and ? as wildcards; empty: all but the denied ones.',
   ),
   federationDeny: list('Names of servers not to talk with, * and ? as wildcards.'),
+  federationRetryMinMs: integer(
+    1_000,
+    50,
+    3_600_000,
+    'Shortest pause before a server that did not answer is tried again; it grows to a fifth of the time it was away.',
+  ),
+  federationRetryMaxMs: integer(
+    604_800_000,
+    1_000,
+    2_592_000_000,
+    'Longest such pause; it ends at once when the server is heard from.',
+  ),
 
   // Limits
   bodySizeBytes: integer(1_048_576, 65_536, 67_108_864, 'Largest JSON body of a client.'),

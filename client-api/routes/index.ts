@@ -4,6 +4,7 @@ import type { ClientApiNeeds } from '../needs.ts'
 import type { Route } from '../router.ts'
 import { accountRoutes } from './account.ts'
 import { adminRoutes } from './admin.ts'
+import { federationAdminRoutes } from './admin-federation.ts'
 import { deviceRoutes } from './devices.ts'
 import { directoryRoutes } from './directory.ts'
 import { encryptionRoutes } from './encryption.ts'
@@ -50,6 +51,7 @@ export function createRoutes(needs: RouteNeeds): readonly Route[] {
     ...pushRoutes(needs),
     ...adminRoutes(needs),
   ])
+    ...federationAdminRoutes(needs),
 }
 
 /** Does not compile when an endpoint is declared and not served: its name is then in the error. */

@@ -35,3 +35,24 @@ export function oneTimeKey({ user, signing }: DeviceKeys, id: string, more: Body
   const key = { key: unpadded(randomBytes(32)), ...more }
   return { [`signed_curve25519:${id}`]: signObject(key, user, signing) }
 }
+
+/** Cross-signing keys of a user: the self-signing key is signed by the master key. */
+export function crossSigningKeys(user: string): {
+  readonly master: Body
+  readonly selfSigning: Body
+} {
+  const make = (usage: string) => {
+    const key = createSigningKey()
+    const id = `ed25519:${key.publicKey}`
+    return {
+      signer: { ...key, id },
+      body: { user_id: user, usage: [usage], keys: { [id]: key.publicKey } },
+    }
+  }
+  const master = make('master')
+  const selfSigning = make('self_signing')
+  return {
+    master: master.body,
+    selfSigning: signObject(selfSigning.body, user, master.signer),
+  }
+}

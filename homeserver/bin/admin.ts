@@ -3,9 +3,13 @@ import { createInterface } from 'node:readline/promises'
 import { Writable } from 'node:stream'
 import { parseArgs } from 'node:util'
 import { MatrixError } from '../../spec/errors.ts'
+import { isServerName } from '../../spec/ids.ts'
 import { type Config, ConfigError, loadConfig } from '../config.ts'
 import { createDatabase } from '../database/database.ts'
 import { findEmbeddedPostgres } from '../database/embedded-postgres.ts'
+import type { Administration } from '../destinations/administration.ts'
+import { createDestinations } from '../destinations/destinations.ts'
+import { systemClock } from '../platform/clock.ts'
 import { createLogger } from '../platform/log.ts'
 import { createMetrics } from '../platform/metrics.ts'
 import type { Assembled } from './assemble.ts'
@@ -14,6 +18,8 @@ import { build } from './serve.ts'
 
 const usage = `npm run admin -- create-user NAME [--admin] [--password-stdin]
     makes an account; asks for the password, or reads it from standard input
+npm run admin -- destinations [reset NAME]
+    lists the servers that do not answer, with what waits for them; or has one tried again at once
 npm run admin -- migrate
     brings the database to this version's schema`
 
@@ -27,7 +33,7 @@ async function main(): Promise<void> {
       help: { type: 'boolean', short: 'h', default: false },
     },
   })
-  const [command, name] = positionals
+  const [command, name, more] = positionals
   if (values.help) return console.log(usage)
   const { config } = loadConfig(process.env)
   if (command === 'create-user' && name !== undefined) {
@@ -36,6 +42,11 @@ async function main(): Promise<void> {
       const user = await accounts.register({ localpart: name, password, admin: values.admin })
       console.log(`${user} was made${values.admin ? ' and is an administrator' : ''}`)
     })
+  } else if (command === 'destinations' && name === undefined) {
+    await withDestinations(config, showDestinations)
+  } else if (command === 'destinations' && name === 'reset' && isServerName(more)) {
+    await withDestinations(config, ({ reset }) => reset(more))
+    console.log(`${more} will be tried again`)
   } else if (command === 'migrate') {
     await withDatabase(config, async () => console.log('the database is up to date'))
   } else {
@@ -52,6 +63,41 @@ async function withDatabase(config: Config, work: (url: string) => Promise<void>
   }
   await using prepared = await prepare(config, createLogger({ level: 'warn' }))
   await work(prepared.databaseUrl)
+}
+
+async function withDestinations(
+  config: Config,
+  work: (destinations: Administration) => Promise<void>,
+): Promise<void> {
+  await withDatabase(config, async (url) => {
+    await using db = createDatabase({ url, connections: 2 })
+    await using destinations = await createDestinations({
+      db,
+      clock: systemClock,
+      log: createLogger({ level: 'warn' }),
+    })
+    await work(destinations.administration)
+  })
+}
+
+/** Servers shown at a time; those that are away for longest come first. */
+const shownMax = 200
+
+async function showDestinations({ list, rooms, waiting }: Administration): Promise<void> {
+  const { servers, total } = await list({
+    ...{ contains: '', orderBy: 'failure_ts', backwards: false, isFailing: true },
+    ...{ from: 0, limit: shownMax },
+  })
+  if (total === 0) return console.log('every server answers')
+  const edus = await waiting(servers.map(({ server }) => server))
+  for (const { server, failing } of servers) {
+    const missed = await rooms(server, { backwards: false, from: 0, limit: 1 })
+    const since = new Date(failing?.since ?? 0).toISOString()
+    const next = new Date(failing?.retryAt ?? 0).toISOString()
+    const waits = `${missed.total} rooms and ${edus.get(server) ?? 0} messages wait`
+    console.log(`${server}  away since ${since}, tried again at ${next}; ${waits}`)
+  }
+  if (total > servers.length) console.log(`and ${total - servers.length} more`)
 }
 
 async function withHouse(config: Config, work: (house: Assembled) => Promise<void>): Promise<void> {

@@ -71,12 +71,14 @@ export async function assemble(foundation: Foundation): Promise<Assembled> {
     },
     isTrustedProxy: proxiesOf(config.trustedProxies),
     ...(config.federationAddress !== '' && { federationAddress: config.federationAddress }),
+    tellsPresence: config.presence && config.federatePresence,
   })
   const client = createClientApi({
     ...foundation,
     ...house,
     config: clientConfig(config),
     remote: outbound.remote,
+    destinations: outbound.destinations.administration,
   })
   return {
     client: client.callback(),
@@ -119,6 +121,7 @@ function outboundSettings(config: Config, key: Instance['signingKey']) {
     authorities: authoritiesOf(config),
     notaries: config.federationNotaries.filter(isServerName),
     oldKeys: oldKeysOf(config),
+    retry: { minMs: config.federationRetryMinMs, maxMs: config.federationRetryMaxMs },
   }
 }
 

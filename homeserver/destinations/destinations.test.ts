@@ -4,6 +4,7 @@ import { type TestDatabase, testDatabase } from '../database/test-database.ts'
 import { FakeClock } from '../platform/fake-clock.ts'
 import { silentLogger } from '../platform/log.ts'
 import { openTestLog } from '../stream/test-log.ts'
+import { createBackoff, type RetrySettings } from './backoff.ts'
 import { createDestinations, type Destinations, eduEntry } from './destinations.ts'
 
 const a = parseServerName('a.example')
@@ -26,17 +27,38 @@ afterAll(async () => {
 })
 
 describe('backoff', () => {
-  it('doubles the pause with each failure and ends it with the first answer', async () => {
-    const { backoff } = destinations
-    expect(backoff.retryAt(a)).toBe(0)
-    const pauses: number[] = []
-    for (let n = 0; n < 4; n++) {
-      backoff.failed(a)
-      backoff.failed(a) // on its way together with the first: counts once
-      pauses.push(backoff.retryAt(a) - clock.now())
-      await clock.advance(pauses.at(-1) ?? 0)
+  /** A month of seconds would take long: nothing here waits for the clock. */
+  async function backoffAt(start: number, retry?: RetrySettings) {
+    let now = start
+    const timeless = {
+      now: () => now,
+      sleep: async () => {},
+      every: () => ({ [Symbol.dispose]: () => {} }),
     }
-    expect(pauses).toEqual([1_000, 2_000, 4_000, 8_000])
+    const backoff = await createBackoff({ db: test.db, clock: timeless, log: silentLogger, retry })
+    const pauseMs = () => backoff.retryAt(a) - now
+    const pass = (ms: number) => {
+      now += ms
+    }
+    return { backoff, pauseMs, pass, awayMs: () => now - start }
+  }
+
+  it('pauses for a fifth of the time that the server was away, and not after its first answer', async () => {
+    const { backoff, pauseMs, pass, awayMs } = await backoffAt(1)
+    expect(backoff.retryAt(a)).toBe(0)
+    backoff.failed(a)
+    backoff.failed(a) // on its way together with the first: counts once
+    expect(pauseMs()).toBe(1_000)
+    let attempts = 0
+    for (const untilMs of [300_000, 86_400_000, 30 * 86_400_000]) {
+      while (awayMs() < untilMs) {
+        pass(pauseMs())
+        backoff.failed(a)
+        attempts++
+      }
+      expect(pauseMs()).toBe(Math.round(awayMs() / 5))
+    }
+    expect(attempts).toBeLessThan(100)
     const returned: string[] = []
     backoff.onReturn((server) => returned.push(server))
     backoff.succeeded(a)
@@ -45,14 +67,39 @@ describe('backoff', () => {
     expect(backoff.retryAt(a)).toBe(0)
   })
 
-  it('waits as long as the server wishes, and never longer than an hour', () => {
+  it('waits as long as the server wishes, and never longer than a week', () => {
     const { backoff } = destinations
     backoff.failed(b, 30_000)
     expect(backoff.retryAt(b) - clock.now()).toBe(30_000)
     backoff.succeeded(b)
-    backoff.failed(b, 999_999_999)
-    expect(backoff.retryAt(b) - clock.now()).toBe(3_600_000)
+    backoff.failed(b, 9_999_999_999)
+    expect(backoff.retryAt(b) - clock.now()).toBe(604_800_000)
     backoff.succeeded(b)
+  })
+
+  it('keeps to the bounds that it is given', async () => {
+    const { backoff, pauseMs, pass } = await backoffAt(1, { minMs: 50, maxMs: 200 })
+    backoff.failed(a)
+    expect(pauseMs()).toBe(50)
+    pass(3_600_000)
+    backoff.failed(a)
+    expect(pauseMs()).toBe(200)
+  })
+
+  it('ends in every process when one has heard from the server', async () => {
+    const here = await open()
+    destinations.backoff.failed(a)
+    await destinations.backoff.flush()
+    await here.backoff.refresh()
+    expect(here.backoff.retryAt(a)).toBe(destinations.backoff.retryAt(a))
+    const returned: string[] = []
+    destinations.backoff.onReturn((server) => returned.push(server))
+    here.backoff.succeeded(a)
+    await here.backoff.flush()
+    await destinations.backoff.refresh()
+    expect(returned).toEqual([a])
+    expect(destinations.backoff.retryAt(a)).toBe(0)
+    await here[Symbol.asyncDispose]()
   })
 
   it('survives a restart', async () => {
@@ -92,10 +139,69 @@ describe('rooms in which a destination misses events', () => {
     await note(5, 7)
     await note(3, 9)
     expect(await destinations.behind(a, 10)).toEqual([{ room, first: 3, last: 9 }])
-    await destinations.caughtUp(a, room, 6)
+    await destinations.caughtUp(a, [{ room, upTo: 6 }])
     expect(await destinations.behind(a, 10)).toEqual([{ room, first: 7, last: 9 }])
-    await destinations.caughtUp(a, room, 9)
+    await destinations.caughtUp(a, [{ room, upTo: 9 }])
     expect(await destinations.behind(a, 10)).toEqual([])
+  })
+})
+
+describe('the administration', () => {
+  it('lists the servers that were met, page by page, and which of them do not answer', async () => {
+    const names = ['met1.example', 'met2.example', 'met3.example'].map(parseServerName)
+    for (const name of names) destinations.backoff.met(name)
+    const [, second] = names
+    const now = clock.now()
+    if (second) destinations.backoff.failed(second)
+    await destinations.backoff.flush()
+    const { administration } = destinations
+    const query = { contains: 'met', orderBy: 'destination', isFailing: false } as const
+    const page = (from: number, backwards: boolean) =>
+      administration.list({ ...query, backwards, from, limit: 2 })
+    const shown = async (from: number, backwards: boolean) => {
+      const { servers, total } = await page(from, backwards)
+      return [total, ...servers.map(({ server }) => server.slice(0, 4))]
+    }
+    expect(await shown(0, false)).toEqual([3, 'met1', 'met2'])
+    expect(await shown(2, false)).toEqual([3, 'met3'])
+    expect(await shown(0, true)).toEqual([3, 'met3', 'met2'])
+    const failing = await administration.list({
+      ...{ ...query, orderBy: 'failure_ts', isFailing: true },
+      ...{ backwards: true, from: 0, limit: 10 },
+    })
+    expect(failing).toEqual({
+      servers: [
+        {
+          server: second,
+          failing: {
+            since: now,
+            lastTriedAt: now,
+            retryAt: now + 1_000,
+            pauseMs: 1_000,
+          },
+        },
+      ],
+      total: 1,
+    })
+  })
+
+  it('shows what a server misses, and ends its pause', async () => {
+    const { administration, backoff } = destinations
+    const server = parseServerName('reset.example')
+    expect(await administration.find(server)).toBeUndefined()
+    backoff.failed(server)
+    await destinations.noteBehind([{ destination: server, room, first: 3, last: 4 }])
+    await backoff.flush()
+    expect((await administration.find(server))?.failing?.pauseMs).toBe(1_000)
+    const page = { backwards: false, from: 0, limit: 10 }
+    expect(await administration.rooms(server, page)).toEqual({
+      rooms: [{ room, last: 4 }],
+      total: 1,
+    })
+    await administration.reset(server)
+    expect(await administration.find(server)).toEqual({ server })
+    expect(backoff.retryAt(server)).toBe(0)
+    await destinations.caughtUp(server, [{ room, upTo: 4 }])
   })
 })
 

@@ -8,7 +8,8 @@ import type { Database } from '../database/database.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Logger } from '../platform/log.ts'
 import type { LogEntry, Position } from '../stream/log.ts'
-import { type Backoff, createBackoff } from './backoff.ts'
+import { type Administration, createAdministration } from './administration.ts'
+import { type Backoff, createBackoff, type RetrySettings } from './backoff.ts'
 import { createInboundAnswers, type InboundAnswers } from './inbound-answers.ts'
 import {
   advanceBehind,
@@ -39,6 +40,7 @@ export interface Behind {
 export interface Destinations extends AsyncDisposable {
   readonly backoff: Backoff
   readonly inbound: InboundAnswers
+  readonly administration: Administration
   /** EDUs for a server, oldest first, with the ids to acknowledge. */
   outbox(
     server: ServerName,
@@ -47,8 +49,11 @@ export interface Destinations extends AsyncDisposable {
   acknowledge(ids: readonly number[]): Promise<void>
   behind(server: ServerName, limit: number): Promise<Behind[]>
   noteBehind(rows: readonly (Behind & { destination: ServerName })[]): Promise<void>
-  /** The server has what was sent up to `upTo` in the room. */
-  caughtUp(server: ServerName, room: RoomId, upTo: Position): Promise<void>
+  /** The server has what was sent up to `upTo` in each of the rooms. */
+  caughtUp(
+    server: ServerName,
+    rooms: readonly { readonly room: RoomId; readonly upTo: Position }[],
+  ): Promise<void>
   /** Servers for which something waits. */
   waiting(): Promise<ServerName[]>
   /** Up to where each process, also of those that are gone, has handled our events. */
@@ -78,6 +83,7 @@ export async function createDestinations(needs: {
   readonly db: Database
   readonly clock: Clock
   readonly log: Logger
+  readonly retry?: RetrySettings | undefined
 }): Promise<Destinations> {
   const { db, clock, log } = needs
   const backoff = await createBackoff(needs)
@@ -91,6 +97,7 @@ export async function createDestinations(needs: {
   return {
     backoff,
     inbound,
+    administration: createAdministration({ db, backoff }),
     async outbox(server, limit) {
       const rows = await outboxOf(db, server, limit)
       return rows.map(({ id, edu_type, content }) => ({ id, eduType: edu_type, content }))
@@ -113,7 +120,9 @@ export async function createDestinations(needs: {
       }))
       if (stored.length > 0) await upsertBehind(db, JSON.stringify(stored))
     },
-    caughtUp: (server, room, upTo) => advanceBehind(db, server, room, upTo),
+    async caughtUp(server, rooms) {
+      if (rooms.length > 0) await advanceBehind(db, server, rooms)
+    },
     waiting: async () => (await waitingDestinations(db, waitingMax)).map(({ server }) => server),
     cursors: async () =>
       (await cursors(db)).map(({ process, position, age_ms }) => ({
@@ -125,8 +134,7 @@ export async function createDestinations(needs: {
     dropCursors: (processes) => deleteCursors(db, processes),
     async [Symbol.asyncDispose]() {
       trimmer[Symbol.dispose]()
-      backoff[Symbol.dispose]()
-      await backoff.flush()
+      await backoff[Symbol.asyncDispose]()
       await inbound[Symbol.asyncDispose]()
     },
   }

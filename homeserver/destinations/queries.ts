@@ -1,7 +1,7 @@
 import type { RoomId, ServerName } from '../../spec/ids.ts'
 import type { Db } from '../database/database.ts'
 
-/** A server that does not answer. */
+/** A server that something was sent to; the numbers are 0 while it answers. */
 export interface BackoffRow {
   readonly server: ServerName
   readonly failing_since: number
@@ -9,9 +9,21 @@ export interface BackoffRow {
   readonly interval_ms: number
 }
 
-export async function backoffs(db: Db, limit: number): Promise<BackoffRow[]> {
+export async function failingServers(db: Db, limit: number): Promise<BackoffRow[]> {
   return await db<BackoffRow>`
-    select server, failing_since, retry_at, interval_ms from destinations order by retry_at desc limit ${limit}`
+    select server, failing_since, retry_at, interval_ms from destinations
+    where failing_since > 0 order by retry_at desc limit ${limit}`
+}
+
+/** What was stored within the last `windowMs`. */
+export async function changedBackoffs(
+  db: Db,
+  windowMs: number,
+  limit: number,
+): Promise<BackoffRow[]> {
+  return await db<BackoffRow>`
+    select server, failing_since, retry_at, interval_ms from destinations
+    where changed_at > now() - ${windowMs} * interval '1 millisecond' order by changed_at limit ${limit}`
 }
 
 /** `rows` is a JSON array of BackoffRow. */
@@ -22,11 +34,70 @@ export async function upsertBackoffs(db: Db, rows: string): Promise<void> {
     from jsonb_to_recordset(${rows}::text::jsonb)
       as r(server text, failing_since bigint, retry_at bigint, interval_ms bigint)
     on conflict (server) do update set failing_since = excluded.failing_since,
-      retry_at = excluded.retry_at, interval_ms = excluded.interval_ms`
+      retry_at = excluded.retry_at, interval_ms = excluded.interval_ms, changed_at = now()`
 }
 
-export async function deleteBackoffs(db: Db, servers: readonly ServerName[]): Promise<void> {
-  await db`delete from destinations where server = any(${servers}::text[])`
+/** How a list of servers is asked for. */
+export interface ServerQuery {
+  /** Part of the name; empty for all. */
+  readonly contains: string
+  readonly orderBy: 'destination' | 'retry_last_ts' | 'retry_interval' | 'failure_ts'
+  readonly backwards: boolean
+  readonly isFailing: boolean
+  readonly from: number
+  readonly limit: number
+}
+
+export async function listServers(db: Db, query: ServerQuery): Promise<BackoffRow[]> {
+  const { contains, orderBy, isFailing } = query
+  const sign = query.backwards ? -1 : 1
+  return await db<BackoffRow>`
+    select server, failing_since, retry_at, interval_ms from destinations
+    where position(${contains}::text in server) > 0 and (failing_since > 0 or not ${isFailing}::boolean)
+    order by ${sign}::int * case ${orderBy}::text when 'retry_last_ts' then retry_at - interval_ms
+        when 'retry_interval' then interval_ms when 'failure_ts' then failing_since else 0 end,
+      case when ${sign}::int = 1 then server end, case when ${sign}::int = -1 then server end desc
+    limit ${query.limit} offset ${query.from}`
+}
+
+export async function countServers(
+  db: Db,
+  { contains, isFailing }: Pick<ServerQuery, 'contains' | 'isFailing'>,
+): Promise<number> {
+  const [row] = await db<{ n: number }>`
+    select count(*)::int as n from destinations
+    where position(${contains}::text in server) > 0 and (failing_since > 0 or not ${isFailing}::boolean)`
+  return row?.n ?? 0
+}
+
+export async function findServer(db: Db, server: ServerName): Promise<BackoffRow | undefined> {
+  const [row] = await db<BackoffRow>`
+    select server, failing_since, retry_at, interval_ms from destinations where server = ${server}`
+  return row
+}
+
+/** The rooms in which a destination misses events, by id, and how many they are. */
+export async function listBehind(
+  db: Db,
+  server: ServerName,
+  page: { backwards: boolean; from: number; limit: number },
+): Promise<(BehindRow & { total: number })[]> {
+  const sign = page.backwards ? -1 : 1
+  return await db<BehindRow & { total: number }>`
+    select room_id, first_position, last_position, (count(*) over ())::int as total
+    from destination_rooms where destination = ${server}
+    order by case when ${sign}::int = 1 then room_id end, case when ${sign}::int = -1 then room_id end desc
+    limit ${page.limit} offset ${page.from}`
+}
+
+/** EDUs that wait for each of these servers. */
+export async function countOutbox(
+  db: Db,
+  servers: readonly ServerName[],
+): Promise<{ server: ServerName; n: number }[]> {
+  return await db<{ server: ServerName; n: number }>`
+    select destination as server, count(*)::int as n from outbox
+    where destination = any(${servers}::text[]) group by destination`
 }
 
 /** An EDU waiting for its destination. */
@@ -84,15 +155,17 @@ export async function upsertBehind(db: Db, rows: string): Promise<void> {
 export async function advanceBehind(
   db: Db,
   server: ServerName,
-  room: RoomId,
-  upTo: number,
+  rooms: readonly { room: RoomId; upTo: number }[],
 ): Promise<void> {
   await db`
-    with gone as (
-      delete from destination_rooms
-      where destination = ${server} and room_id = ${room} and last_position <= ${upTo})
-    update destination_rooms set first_position = ${upTo} + 1
-    where destination = ${server} and room_id = ${room} and last_position > ${upTo}`
+    with done as (
+      select room_id, up_to from unnest(
+        ${rooms.map((one) => one.room)}::text[], ${rooms.map((one) => one.upTo)}::bigint[]) as d(room_id, up_to)),
+    gone as (
+      delete from destination_rooms r using done d
+      where r.destination = ${server} and r.room_id = d.room_id and r.last_position <= d.up_to)
+    update destination_rooms r set first_position = d.up_to + 1 from done d
+    where r.destination = ${server} and r.room_id = d.room_id and r.last_position > d.up_to`
 }
 
 /** Servers for which something waits; jumps from name to name in the indexes, however much waits for each. */

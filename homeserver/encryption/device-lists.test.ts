@@ -1,12 +1,16 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { parseUserId, type UserId } from '../../spec/ids.ts'
+import { parseDeviceId, parseUserId, type UserId } from '../../spec/ids.ts'
+import type { JsonObject } from '../../spec/json.ts'
 import { createDeviceLists } from './device-lists.ts'
 import {
+  crossSigningKey,
   deviceKeys,
   far,
   here,
   person,
   roomNamed,
+  signedBy,
+  signerOf,
   type TestEncryption,
   testEncryption,
 } from './test-encryption.ts'
@@ -142,5 +146,115 @@ describe('other servers', () => {
     const third = (await edus()).at(-1)
     expect(third).toMatchObject({ prev_id: [second.stream_id], deleted: true })
     expect(third).not.toHaveProperty('keys')
+  })
+})
+
+describe('the devices of another server’s user', () => {
+  const dan = parseUserId('@dan:far.test')
+  const device = (id: string, curve = 'c') =>
+    deviceKeys({ user: dan, device: parseDeviceId(id) }, curve)
+  const update = (device_id: string, stream_id: number, prev_id: number[], more: JsonObject = {}) =>
+    test.deviceLists.onRemoteDeviceListUpdate(far, {
+      ...{ user_id: dan, device_id, stream_id, prev_id, keys: device(device_id) },
+      ...more,
+    })
+  let questions = 0
+  let stored: { stream_id: number; devices: JsonObject[]; master_key?: JsonObject }
+
+  /** What a local user is told, and how often the other server was asked for it. */
+  async function known() {
+    const before = questions
+    const answer = await test.encryption.query(person(test, 'watcher'), { [dan]: [] })
+    const devices = Object(Object(answer['device_keys'])[dan])
+    return { devices, master: Object(answer['master_keys'])[dan], asked: questions - before }
+  }
+
+  beforeAll(async () => {
+    await move('with dan', person(test, 'watcher').user, 'join')
+    await move('with dan', dan, 'join')
+    stored = { stream_id: 5, devices: [{ device_id: 'A', keys: device('A') }] }
+    test.remote.userDevices = async (_, user) => {
+      questions++
+      return { user_id: user, ...stored }
+    }
+  })
+
+  it('are asked for once, and then follow the updates without a question', async () => {
+    expect(await known()).toMatchObject({ devices: { A: device('A') }, asked: 1 })
+    const since = test.log.tail.position
+    await update('B', 6, [5])
+    await update('A', 7, [6], { keys: device('A', 'other') })
+    const told = await test.deviceLists.changedFor(
+      person(test, 'watcher').user,
+      since,
+      test.log.tail.position,
+    )
+    expect(told.changed).toEqual(new Set([dan]))
+    expect(await known()).toEqual({
+      devices: { A: device('A', 'other'), B: device('B') },
+      master: undefined,
+      asked: 0,
+    })
+    await update('A', 8, [7], { deleted: true })
+    expect(await known()).toMatchObject({ devices: { B: device('B') }, asked: 0 })
+    expect(Object.keys((await known()).devices)).toEqual(['B'])
+  })
+
+  it('that come a second time say nothing', async () => {
+    const before = test.log.tail.position
+    await update('A', 8, [7], { deleted: true })
+    expect(test.log.tail.position).toBe(before)
+  })
+
+  it('are asked for anew when an update was lost', async () => {
+    stored = { stream_id: 11, devices: [{ device_id: 'C', keys: device('C') }] }
+    await update('D', 11, [10])
+    expect(await known()).toMatchObject({ devices: { C: device('C') }, asked: 1 })
+    await update('D', 12, [11])
+    const both = { C: device('C'), D: device('D') }
+    expect(await known()).toMatchObject({ devices: both, asked: 0 })
+  })
+
+  it('are asked for anew when keys are not what they say, or an update stands alone', async () => {
+    stored = { stream_id: 20, devices: [] }
+    await update('E', 13, [12], { keys: device('F') })
+    expect(await known()).toMatchObject({ devices: {}, asked: 1 })
+    await update('G', 21, [])
+    expect(await known()).toMatchObject({ asked: 1 })
+  })
+
+  it('are signed with keys that come by an update, too', async () => {
+    const key = (name: string) => crossSigningKey(dan, 'master', name)
+    const tell = (content: JsonObject) =>
+      test.deviceLists.onRemoteSigningKeyUpdate(far, { user_id: dan, ...content })
+    await known()
+    await tell({ master_key: key('one') })
+    expect(await known()).toMatchObject({ master: key('one'), asked: 0 })
+    await tell({ master_key: crossSigningKey(alice, 'master', 'of somebody else') })
+    stored = { ...stored, master_key: key('two') }
+    expect(await known()).toMatchObject({ master: key('two'), asked: 1 })
+  })
+})
+
+describe('a device that is renamed', () => {
+  it('is told with the signatures that it has', async () => {
+    const gina = person(test, 'gina')
+    const self = crossSigningKey(gina.user, 'self_signing', 'gina self')
+    await test.encryption.uploadSigning(gina, {
+      master: crossSigningKey(gina.user, 'master', 'gina'),
+      selfSigning: signedBy(self, gina.user, 'gina'),
+    })
+    await test.encryption.upload(gina, { device_keys: deviceKeys(gina) })
+    const signed = signedBy(deviceKeys(gina), gina.user, 'gina self')
+    const answer = await test.encryption.uploadSignatures(gina, {
+      [gina.user]: { [gina.device]: signed },
+    })
+    expect(answer).toEqual({ failures: {} })
+    test.memberships.set(roomNamed('gina'), gina.user, 'join')
+    test.memberships.set(roomNamed('gina'), parseUserId('@x:far.test'), 'join')
+    const [, outgoing] = await test.deviceLists.renamed(gina.user, gina.device)
+    const content = Object(JSON.parse(String(outgoing?.tables?.['outbox']?.[0]?.['content'])))
+    const { publicKey } = signerOf('gina self')
+    expect(content.keys.signatures[gina.user]).toHaveProperty([`ed25519:${publicKey}`])
   })
 })

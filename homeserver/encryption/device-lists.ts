@@ -10,7 +10,7 @@ import {
   serverOfUser,
   type UserId,
 } from '../../spec/ids.ts'
-import { isObject, type JsonObject } from '../../spec/json.ts'
+import { integerAt, isObject, type Json, type JsonObject, stringAt } from '../../spec/json.ts'
 import type { Database } from '../database/database.ts'
 import { eduEntry } from '../destinations/destinations.ts'
 import type { Memberships } from '../rooms/rooms.ts'
@@ -18,6 +18,8 @@ import type { LogEntry, LogWriter, Tail } from '../stream/log.ts'
 import { writeDone } from '../stream/settled.ts'
 import { createListChanges, type ListChanges } from './list-changes.ts'
 import * as queries from './queries.ts'
+import { devicesPerUserMax, isOf } from './remote-keys.ts'
+import { withSignatures } from './signed-keys.ts'
 
 /** What became of one device. */
 interface DeviceChange {
@@ -53,6 +55,12 @@ export interface DeviceListsNeeds {
   readonly memberships: Memberships
   readonly serverName: ServerName
 }
+
+/** Fields of an m.signing_key_update, and the key that each is. */
+const signingFields = [
+  ['master_key', 'master'],
+  ['self_signing_key', 'self_signing'],
+] as const
 
 export function createDeviceLists(needs: DeviceListsNeeds): DeviceLists {
   const { db, log, memberships, serverName } = needs
@@ -93,21 +101,71 @@ export function createDeviceLists(needs: DeviceListsNeeds): DeviceLists {
     return [listEntry(user, 'devices'), ...outgoing]
   }
 
+  /** Keys as other servers may see them. */
   async function deviceKeys(user: UserId): Promise<Map<DeviceId, JsonObject>> {
     const rows = await queries.deviceKeysOf(db, [user])
-    return new Map(rows.map((row) => [row.device_id, keysOf(row.keys)]))
+    const signatures = await queries.signaturesOn(db, [user], undefined)
+    return new Map(
+      rows.map((row) => {
+        const own = signatures.filter((one) => one.target_key_id === row.device_id)
+        return [row.device_id, withSignatures(keysOf(row.keys), own)]
+      }),
+    )
   }
 
-  /** A remote user's change is of interest while somebody here shares a room. */
-  async function onRemoteChange(
+  /** The user of an EDU, as long as somebody here shares a room: nobody else has use for it. */
+  async function userOfInterest(
     origin: ServerName,
-    content: JsonObject,
-    ref: string,
-  ): Promise<void> {
-    const user = content['user_id']
-    if (!isUserId(user) || serverOfUser(user) !== origin || origin === serverName) return
-    if ((await memberships.sharingWith(user)).size === 0) return
-    const entry = listEntry(user, ref, { remote_list_stale: [{ user_id: user }] })
+    { user_id: user }: JsonObject,
+  ): Promise<UserId | undefined> {
+    if (!isUserId(user) || serverOfUser(user) !== origin || origin === serverName) return undefined
+    for (const other of await memberships.sharingWith(user))
+      if (serverOfUser(other) === serverName) return user
+    return undefined
+  }
+
+  /**
+   * Goes into what is kept when it follows on it. Otherwise updates were lost, and the list is asked for anew the
+   * next time that somebody wants it.
+   */
+  async function onRemoteDeviceListUpdate(origin: ServerName, content: JsonObject): Promise<void> {
+    const user = await userOfInterest(origin, content)
+    if (user === undefined) return
+    const stream_id = integerAt(content, 'stream_id')
+    const device_id = stringAt(content, 'device_id')
+    const keys = content['deleted'] === true ? undefined : content['keys']
+    if (stream_id === undefined || device_id === undefined || !isUsable(keys, user, device_id)) {
+      return await write(listEntry(user, 'devices', { remote_list_stale: [{ user_id: user }] }))
+    }
+    // Each server that comes into a room may tell again what it has told before.
+    if (await queries.hasUpdate(db, user, stream_id)) return
+    const row = {
+      user_id: user,
+      device_id,
+      stream_id,
+      prev_ids: integersIn(content['prev_id']),
+      devices_max: devicesPerUserMax,
+      ...(isObject(keys) && { keys: JSON.stringify(keys) }),
+    }
+    await write(listEntry(user, 'devices', { remote_device_update: [row] }))
+  }
+
+  async function onRemoteSigningKeyUpdate(origin: ServerName, content: JsonObject): Promise<void> {
+    const user = await userOfInterest(origin, content)
+    if (user === undefined) return
+    const rows = signingFields.flatMap(([field, usage]) => {
+      const key = content[field]
+      return isOf(key, user) ? [{ user_id: user, usage, key: JSON.stringify(key) }] : []
+    })
+    const isWhole = signingFields.every(([field]) => !content[field] || isOf(content[field], user))
+    await write(
+      isWhole && rows.length > 0
+        ? listEntry(user, 'signing', { remote_signing_update: rows })
+        : listEntry(user, 'signing', { remote_list_stale: [{ user_id: user }] }),
+    )
+  }
+
+  async function write(entry: LogEntry): Promise<void> {
     await writeDone(log, { entries: [entry] })
   }
 
@@ -137,8 +195,8 @@ export function createDeviceLists(needs: DeviceListsNeeds): DeviceLists {
       return [listEntry(user, 'signing'), ...outgoing]
     },
     changedFor: listChanges.changedFor,
-    onRemoteDeviceListUpdate: (origin, content) => onRemoteChange(origin, content, 'devices'),
-    onRemoteSigningKeyUpdate: (origin, content) => onRemoteChange(origin, content, 'signing'),
+    onRemoteDeviceListUpdate,
+    onRemoteSigningKeyUpdate,
   }
 }
 
@@ -155,4 +213,14 @@ function listEntry(
 function keysOf(text: string): JsonObject {
   const keys: unknown = JSON.parse(text)
   return isObject(keys) ? keys : {}
+}
+
+/** Can these keys of an update be kept: the device's own, or none. */
+function isUsable(keys: Json | undefined, user: UserId, device: string): boolean {
+  if (keys === undefined || keys === null) return true
+  return isOf(keys, user) && keys['device_id'] === device
+}
+
+function integersIn(list: Json | undefined): number[] {
+  return Array.isArray(list) ? list.filter((one) => Number.isSafeInteger(one)).map(Number) : []
 }

@@ -48,7 +48,7 @@ export interface EncryptionNeeds {
   readonly tail: Pick<Tail, 'subscribe' | 'position'>
   readonly deviceLists: DeviceLists
   readonly memberships: Memberships
-  readonly remote: Pick<Remote, 'queryKeys' | 'claimKeys'>
+  readonly remote: Pick<Remote, 'queryKeys' | 'claimKeys' | 'userDevices'>
   readonly serverName: ServerName
   /** Display names of devices of local users. */
   readonly deviceNames: (

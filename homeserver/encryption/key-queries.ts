@@ -6,7 +6,7 @@ import {
   serverOfUser,
   type UserId,
 } from '../../spec/ids.ts'
-import { isObject, type Json, type JsonObject, objectAt } from '../../spec/json.ts'
+import type { Json, JsonObject } from '../../spec/json.ts'
 import type { Database } from '../database/database.ts'
 import { storedObject } from '../database/stored-text.ts'
 import type { Remote } from '../ports.ts'
@@ -15,7 +15,7 @@ import type { Tail } from '../stream/log.ts'
 import { failureOf, groupByServer } from './ask-servers.ts'
 import * as queries from './queries.ts'
 import { createRemoteKeys } from './remote-keys.ts'
-import { publicPart, type UserKeys } from './signed-keys.ts'
+import { publicPart, type UserKeys, withSignatures } from './signed-keys.ts'
 
 const usersMax = 10_000
 
@@ -23,7 +23,7 @@ export interface KeyQueriesNeeds {
   readonly db: Database
   readonly tail: Pick<Tail, 'position'>
   readonly memberships: Memberships
-  readonly remote: Pick<Remote, 'queryKeys'>
+  readonly remote: Pick<Remote, 'queryKeys' | 'userDevices'>
   readonly serverName: ServerName
   readonly deviceNames: (
     users: readonly UserId[],
@@ -60,7 +60,7 @@ export function createKeyQueries(needs: KeyQueriesNeeds) {
   }
 
   /** The viewer's own signatures on the keys of a remote user. */
-  async function withSignatures(
+  async function withOwnSignatures(
     keys: Map<UserId, UserKeys>,
     viewer: UserId,
   ): Promise<Map<UserId, UserKeys>> {
@@ -69,7 +69,10 @@ export function createKeyQueries(needs: KeyQueriesNeeds) {
     return new Map(
       [...keys].map(([user, { master, ...others }]) => {
         const mine = rows.filter((row) => row.target_user_id === user)
-        return [user, master === undefined ? others : { ...others, master: signed(master, mine) }]
+        return [
+          user,
+          master === undefined ? others : { ...others, master: withSignatures(master, mine) },
+        ]
       }),
     )
   }
@@ -81,7 +84,7 @@ export function createKeyQueries(needs: KeyQueriesNeeds) {
     const foreign = await Promise.all(
       remotes.map(async ([server, users]) => {
         try {
-          return await withSignatures(
+          return await withOwnSignatures(
             await remoteKeys.keysOf(server, Object.keys(users).filter(isUserId)),
             viewer,
           )
@@ -166,7 +169,7 @@ function userKeys(
 ): UserKeys {
   const on = (keyId: string) => signatures.filter((row) => row.target_key_id === keyId)
   const byDevice = devices.map((row) => {
-    const keys = signed(storedObject(row.keys), on(row.device_id))
+    const keys = withSignatures(storedObject(row.keys), on(row.device_id))
     const name = names?.get(row.device_id)
     return [
       row.device_id,
@@ -179,22 +182,8 @@ function userKeys(
   const userSigning = viewer === user ? byUsage.get('user_signing') : undefined
   return {
     devices: Object.fromEntries(byDevice),
-    ...(master ? { master: signed(master, on(publicPart(master))) } : {}),
+    ...(master ? { master: withSignatures(master, on(publicPart(master))) } : {}),
     ...(selfSigning ? { selfSigning } : {}),
     ...(userSigning ? { userSigning } : {}),
   }
-}
-
-/** The key with these signatures beside its own. */
-function signed(key: JsonObject, rows: readonly queries.SignatureRow[]): JsonObject {
-  if (rows.length === 0) return key
-  const signatures: Record<string, Json> = { ...objectAt(key, 'signatures') }
-  for (const row of rows) {
-    const before = signatures[row.signer_user_id]
-    signatures[row.signer_user_id] = {
-      ...(isObject(before) ? before : {}),
-      [row.signer_key_id]: row.signature,
-    }
-  }
-  return { ...key, signatures }
 }

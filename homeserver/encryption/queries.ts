@@ -173,6 +173,8 @@ export interface RemoteListRow {
   readonly fresh: boolean
   /** Log position at which the list was asked for. */
   readonly kept_at: number
+  /** The newest update that is in it; null when that is not known. */
+  readonly stream_id: number | null
 }
 
 /** What is known of the lists of remote users; makes a row for those that have none. */
@@ -180,7 +182,15 @@ export async function remoteLists(db: Db, users: readonly UserId[]): Promise<Rem
   await db`
     insert into remote_device_lists (user_id) select unnest(${users}::text[]) on conflict do nothing`
   return await db`
-    select user_id, version, fresh, kept_at from remote_device_lists where user_id = any(${users}::text[])`
+    select user_id, version, fresh, kept_at, stream_id from remote_device_lists
+    where user_id = any(${users}::text[])`
+}
+
+/** Is a list kept that has just this update. */
+export async function hasUpdate(db: Db, user: UserId, streamId: number): Promise<boolean> {
+  const rows = await db`
+    select 1 from remote_device_lists where user_id = ${user} and fresh and stream_id = ${streamId}`
+  return rows.length > 0
 }
 
 export async function remoteDevicesOf(db: Db, users: readonly UserId[]): Promise<DeviceKeysRow[]> {
@@ -194,13 +204,14 @@ export async function remoteDevicesOf(db: Db, users: readonly UserId[]): Promise
  */
 export async function keepRemoteKeys(
   db: Db,
-  list: { user: UserId; version: number; keptAt: number },
+  list: { user: UserId; version: number; keptAt: number; streamId: number | undefined },
   devices: readonly { device: string; keys: string }[],
   signing: readonly { usage: string; key: string }[],
 ): Promise<boolean> {
   const rows = await db`
     with fresh as (
-      update remote_device_lists set fresh = true, kept_at = ${list.keptAt}
+      update remote_device_lists
+      set fresh = true, kept_at = ${list.keptAt}, stream_id = ${list.streamId ?? null}
       where user_id = ${list.user} and version = ${list.version} returning user_id),
     gone as (
       delete from remote_devices d using fresh f

@@ -1,3 +1,4 @@
+import { MatrixError } from '../../spec/errors.ts'
 import {
   type DeviceId,
   isDeviceId,
@@ -5,7 +6,7 @@ import {
   type ServerName,
   type UserId,
 } from '../../spec/ids.ts'
-import { isObject, type Json, type JsonObject, objectAt } from '../../spec/json.ts'
+import { integerAt, isObject, type Json, type JsonObject, objectAt } from '../../spec/json.ts'
 import type { Database } from '../database/database.ts'
 import { storedObject } from '../database/stored-text.ts'
 import type { Remote } from '../ports.ts'
@@ -14,8 +15,10 @@ import type { Tail } from '../stream/log.ts'
 import * as queries from './queries.ts'
 import type { UserKeys } from './signed-keys.ts'
 
-const devicesPerUserMax = 10_000
+export const devicesPerUserMax = 10_000
 const keysBytesMax = 65_536
+/** Users asked for one by one, with the number of their newest update; more are asked for together, without. */
+const singlyMax = 10
 
 /**
  * Keys of other servers' users. They are kept while somebody here shares a room with the user, because only then
@@ -25,7 +28,7 @@ export function createRemoteKeys(needs: {
   db: Database
   tail: Pick<Tail, 'position'>
   memberships: Pick<Memberships, 'ofUser' | 'ofRoom' | 'localJoined'>
-  remote: Pick<Remote, 'queryKeys'>
+  remote: Pick<Remote, 'queryKeys' | 'userDevices'>
 }) {
   const { db, tail, memberships, remote } = needs
 
@@ -78,22 +81,50 @@ export function createRemoteKeys(needs: {
     const known = await kept(fresh)
     const asked = users.filter((user) => !known.has(user))
     if (asked.length === 0) return known
-    const answer = await remote.queryKeys(
-      server,
-      Object.fromEntries(asked.map((user) => [user, []])),
-    )
-    for (const user of asked) {
-      const keys = keysIn(answer, user)
-      known.set(user, keys)
+    for (const [user, found] of await ask(server, asked, lists)) {
+      known.set(user, found.keys)
       const list = lists.find((one) => one.user_id === user)
-      if (list) await keep({ user, version: list.version, keptAt }, keys)
+      if (list) await keep({ user, version: list.version, keptAt, streamId: found.streamId }, found)
     }
     return known
   }
 
+  /** Lists that will be kept are asked for with their number, so that later updates can go into them. */
+  async function ask(
+    server: ServerName,
+    users: readonly UserId[],
+    lists: readonly queries.RemoteListRow[],
+  ): Promise<Map<UserId, Found>> {
+    const toKeep = users.filter((user) => lists.some((list) => list.user_id === user))
+    const singly = toKeep.length <= singlyMax ? toKeep : []
+    const found = new Map<UserId, Found>()
+    await Promise.all(
+      singly.map(async (user) => {
+        const one = await askForOne(server, user)
+        if (one) found.set(user, one)
+      }),
+    )
+    const others = users.filter((user) => !found.has(user))
+    if (others.length === 0) return found
+    const query = Object.fromEntries(others.map((user) => [user, []]))
+    const answer = await remote.queryKeys(server, query)
+    for (const user of others) found.set(user, { keys: keysIn(answer, user), streamId: undefined })
+    return found
+  }
+
+  /** Undefined when the server does not say it in this way; rejects when it does not answer. */
+  async function askForOne(server: ServerName, user: UserId): Promise<Found | undefined> {
+    try {
+      return foundIn(await remote.userDevices(server, user), user)
+    } catch (error) {
+      if (error instanceof MatrixError && error.status < 500) return undefined
+      throw error
+    }
+  }
+
   async function keep(
-    list: { user: UserId; version: number; keptAt: number },
-    keys: UserKeys,
+    list: Parameters<typeof queries.keepRemoteKeys>[1],
+    { keys }: Found,
   ): Promise<void> {
     const devices = Object.entries(keys.devices).map(([device, of]) => ({
       device,
@@ -109,6 +140,12 @@ export function createRemoteKeys(needs: {
   }
 
   return { keysOf }
+}
+
+/** Keys of one user, and the newest update that is in them. */
+interface Found {
+  readonly keys: UserKeys
+  readonly streamId: number | undefined
 }
 
 function keysOfParts(
@@ -138,7 +175,27 @@ function keysIn(answer: JsonObject, user: UserId): UserKeys {
   }
 }
 
-function isOf(keys: Json | undefined, user: UserId): keys is JsonObject {
+/** What an answer of user/devices says; undefined when it is about somebody else. */
+function foundIn(answer: JsonObject, user: UserId): Found | undefined {
+  const { user_id: subject, devices: given, master_key: master, self_signing_key: self } = answer
+  if (subject !== user || !Array.isArray(given)) return undefined
+  const devices = given.slice(0, devicesPerUserMax).flatMap((device: Json) => {
+    if (!isObject(device)) return []
+    const { device_id: id, keys, device_display_name: name } = device
+    if (!isDeviceId(id) || !isOf(keys, user) || keys['device_id'] !== id) return []
+    const unsigned = { ...objectAt(keys, 'unsigned'), device_display_name: name ?? null }
+    return [[id, typeof name === 'string' ? { ...keys, unsigned } : keys] as const]
+  })
+  const keys = {
+    devices: Object.fromEntries(devices),
+    ...(isOf(master, user) ? { master } : {}),
+    ...(isOf(self, user) ? { selfSigning: self } : {}),
+  }
+  return { keys, streamId: integerAt(answer, 'stream_id') }
+}
+
+/** Are these keys that say to be the user's, of a size that can be kept. */
+export function isOf(keys: Json | undefined, user: UserId): keys is JsonObject {
   if (!isObject(keys) || !isUserId(keys['user_id'])) return false
   return keys['user_id'] === user && JSON.stringify(keys).length <= keysBytesMax
 }

@@ -1,7 +1,8 @@
 import { canonicalJson } from '../../spec/canonical-json.ts'
 import { verifySignature } from '../../spec/crypto/ed25519.ts'
 import type { UserId } from '../../spec/ids.ts'
-import { type JsonObject, objectAt } from '../../spec/json.ts'
+import { isObject, type Json, type JsonObject, objectAt } from '../../spec/json.ts'
+import type { SignatureRow } from './queries.ts'
 
 /** Keys as a client uploads them. */
 export interface SigningKeys {
@@ -35,6 +36,23 @@ export function isSignedBy(
   const signature = objectAt(objectAt(signed, 'signatures') ?? {}, user)?.[keyName]
   if (typeof signature !== 'string') return false
   return verifySignature(publicKey, canonicalJson(unsignedForm(signed)), signature)
+}
+
+/** The key with these signatures beside its own. */
+export function withSignatures(
+  key: JsonObject,
+  rows: readonly Pick<SignatureRow, 'signer_user_id' | 'signer_key_id' | 'signature'>[],
+): JsonObject {
+  if (rows.length === 0) return key
+  const signatures: Record<string, Json> = { ...objectAt(key, 'signatures') }
+  for (const row of rows) {
+    const before = signatures[row.signer_user_id]
+    signatures[row.signer_user_id] = {
+      ...(isObject(before) ? before : {}),
+      [row.signer_key_id]: row.signature,
+    }
+  }
+  return { ...key, signatures }
 }
 
 /** What signatures cover. */

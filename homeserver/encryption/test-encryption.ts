@@ -1,5 +1,6 @@
 import { canonicalJson } from '../../spec/canonical-json.ts'
 import { type SigningKey, signingKeyFromSeed } from '../../spec/crypto/ed25519.ts'
+import { MatrixError } from '../../spec/errors.ts'
 import {
   type DeviceId,
   parseDeviceId,
@@ -35,6 +36,7 @@ export interface TestEncryption extends AsyncDisposable {
   readonly remote: {
     queryKeys: (server: ServerName, keys: JsonObject) => Promise<JsonObject>
     claimKeys: (server: ServerName, keys: JsonObject) => Promise<JsonObject>
+    userDevices: (server: ServerName, user: UserId) => Promise<JsonObject>
   }
   /** Devices by user, as the accounts slice would tell. */
   readonly devices: Map<UserId, Map<DeviceId, string | undefined>>
@@ -51,6 +53,9 @@ export async function testEncryption(): Promise<TestEncryption> {
   const remote: TestEncryption['remote'] = {
     queryKeys: async () => ({}),
     claimKeys: async () => ({}),
+    userDevices: async () => {
+      throw new MatrixError('M_UNRECOGNIZED', 'not known here', { status: 404 })
+    },
   }
   const common = {
     db,
@@ -71,6 +76,7 @@ export async function testEncryption(): Promise<TestEncryption> {
     remote: {
       queryKeys: (server, keys) => remote.queryKeys(server, keys),
       claimKeys: (server, keys) => remote.claimKeys(server, keys),
+      userDevices: (server, user) => remote.userDevices(server, user),
     },
   })
   const toDevice = createToDevice(common)

@@ -14,10 +14,26 @@ export interface Person {
   readonly leases: Map<string, Lease>
   lastActiveTs: number
   statusMsg?: string
+  /** What the user's own server says of it; of users of this one it follows from `lastActiveTs`. */
+  currentlyActive?: boolean
   /** What others were last told of, to see a change. */
-  shown: string
+  shown: Shown
   publishedAt: number
+  /** When the listeners were told. */
+  toldAt: number
 }
+
+/** What others see of a person, as far as a change of it is told. */
+export interface Shown {
+  readonly presence: PresenceKind
+  readonly statusMsg: string | undefined
+  readonly currentlyActive: boolean
+}
+
+/** Who does nothing for so long is idle, whatever the devices say. */
+export const idleAfterMs = 300_000
+/** Who did something within this is active. */
+export const activeForMs = 60_000
 
 const processPrefix = 'process '
 
@@ -27,10 +43,10 @@ export function processHolder(id: string): string {
 }
 
 /**
- * A user is as present as the most present device; leases that have run out are dropped. `ownOnly` leaves out what
- * other processes said: they are told what this one knows by itself.
+ * The most present device of a user; leases that have run out are dropped. `ownOnly` leaves out what other processes
+ * said: they are told what this one knows by itself.
  */
-export function currentOf(person: Person, now: number, ownOnly = false): PresenceKind {
+export function mostPresent(person: Person, now: number, ownOnly = false): PresenceKind {
   let best: PresenceKind = 'offline'
   for (const [holder, { kind, until }] of person.leases) {
     if (until <= now) person.leases.delete(holder)
@@ -38,4 +54,33 @@ export function currentOf(person: Person, now: number, ownOnly = false): Presenc
     else if (presenceKinds.indexOf(kind) < presenceKinds.indexOf(best)) best = kind
   }
   return best
+}
+
+/**
+ * What a user is: as present as the most present device, but idle when nothing was done for a while. Of a user of
+ * another server it is what that server says.
+ * {@link https://spec.matrix.org/v1.19/client-server-api/#idle-timeout}
+ */
+export function presenceOf(person: Person, now: number): Omit<Shown, 'statusMsg'> {
+  const best = mostPresent(person, now)
+  const { currentlyActive } = person
+  if (currentlyActive !== undefined) {
+    return { presence: best, currentlyActive: currentlyActive && best === 'online' }
+  }
+  const idleMs = now - person.lastActiveTs
+  const presence = best === 'online' && idleMs >= idleAfterMs ? 'unavailable' : best
+  return { presence, currentlyActive: presence === 'online' && idleMs < activeForMs }
+}
+
+/** The user did something: devices that said to be idle are not. True when that may change what others see. */
+export function bump(person: Person, now: number): boolean {
+  const wasIdle = now - person.lastActiveTs >= activeForMs
+  person.lastActiveTs = now
+  let changed = wasIdle
+  for (const [holder, { kind, until }] of person.leases) {
+    if (kind !== 'unavailable' || until <= now) continue
+    person.leases.set(holder, { kind: 'online', until })
+    changed = true
+  }
+  return changed
 }

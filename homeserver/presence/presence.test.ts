@@ -1,10 +1,17 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { parseDeviceId, parseRoomId, parseServerName, parseUserId } from '../../spec/ids.ts'
+import {
+  parseDeviceId,
+  parseRoomId,
+  parseServerName,
+  parseUserId,
+  type UserId,
+} from '../../spec/ids.ts'
 import { type TestDatabase, testDatabase } from '../database/test-database.ts'
 import { FakeClock } from '../platform/fake-clock.ts'
 import { createMemoryBus } from '../platform/redis.ts'
 import type { Requester } from '../rooms/rooms.ts'
 import { testMemberships } from '../rooms/test-memberships.ts'
+import type { LogRow } from '../stream/log.ts'
 import { createPresence, type PresenceChange } from './presence.ts'
 
 const here = parseServerName('here.test')
@@ -30,20 +37,33 @@ function setUp(name: string) {
   }
   for (const user of [alice.user, bob, dave]) memberships.set(room, user, 'join')
   const bus = createMemoryBus()
+  const subscribers: ((rows: readonly LogRow[]) => void)[] = []
   let count = 0
   const start = (enabled = true) =>
     createPresence({
       db: database.db,
       clock,
       memberships,
+      serverName: here,
       bus: bus.connect(),
+      tail: {
+        subscribe(_, onRows) {
+          subscribers.push(onRows)
+          return { [Symbol.dispose]: () => {} }
+        },
+      },
       enabled,
       self: `p${count++}`,
     })
+  /** Lets the log show that the user has read something. */
+  const reads = (user: UserId) => {
+    const row = { position: 1, kind: 'receipt', user, ref: '{}', payload: undefined } as const
+    for (const onRows of subscribers) onRows([row])
+  }
   const presence = start()
   const changes: PresenceChange[] = []
   presence.onChange((change) => changes.push(change))
-  return { clock, memberships, alice, presence, start, changes }
+  return { clock, memberships, alice, presence, start, changes, reads }
 }
 
 it('is online while a device syncs, and offline half a minute after', async () => {
@@ -71,6 +91,51 @@ it('is online while a device syncs, and offline half a minute after', async () =
   })
   expect(changes.map((change) => change.presence)).toEqual(['online', 'offline'])
   expect(presence.changedSince(new Set([alice.user]), presence.stamp)).toEqual([])
+})
+
+it('is idle after five minutes without doing anything, and not after the next thing', async () => {
+  const { clock, alice, presence, changes, reads } = setUp('idle')
+  await presence.set(alice, { presence: 'online' })
+  for (let ms = 0; ms < 320_000; ms += 20_000) {
+    presence.touch(alice, 'online')
+    await clock.advance(20_000)
+  }
+  expect(await presence.get(alice.user)).toMatchObject({ presence: 'unavailable' })
+  presence.touch(alice, 'online')
+  expect(await presence.get(alice.user)).toMatchObject({ presence: 'unavailable' })
+  reads(alice.user)
+  expect(await presence.get(alice.user)).toMatchObject({
+    presence: 'online',
+    currentlyActive: true,
+  })
+  expect(changes.map(({ presence: kind, what }) => [kind, what])).toEqual([
+    ['online', 'state'],
+    ['online', 'activity'],
+    ['unavailable', 'state'],
+    ['online', 'state'],
+  ])
+})
+
+it('is online again when one who said to be away does something', async () => {
+  const { alice, presence, reads } = setUp('back')
+  await presence.set(alice, { presence: 'unavailable', statusMsg: 'away' })
+  reads(bob)
+  expect(await presence.get(alice.user)).toMatchObject({ presence: 'unavailable' })
+  reads(alice.user)
+  expect(await presence.get(alice.user)).toMatchObject({ presence: 'online', statusMsg: 'away' })
+})
+
+it('is told again before other servers forget it', async () => {
+  const { clock, alice, presence, changes, reads } = setUp('again')
+  await presence.set(alice, { presence: 'online' })
+  const { stamp } = presence
+  for (let ms = 0; ms < 1_520_000; ms += 20_000) {
+    presence.touch(alice, 'online')
+    reads(alice.user)
+    await clock.advance(20_000)
+  }
+  expect(changes.map(({ what }) => what)).toEqual(['state', 'again'])
+  expect(presence.changedSince(new Set([alice.user]), stamp)).toEqual([])
 })
 
 it('is what the most present device is', async () => {
@@ -102,7 +167,7 @@ it('is known to the other processes, and the status outlives them all', async ()
 })
 
 it('of another server is what that server says, for users with whom a room is shared', async () => {
-  const { presence } = setUp('remote')
+  const { presence, clock } = setUp('remote')
   const stranger = parseUserId('@stranger:far.test')
   await presence.onRemotePresence(far, [
     {
@@ -115,7 +180,14 @@ it('of another server is what that server says, for users with whom a room is sh
     { user_id: stranger, presence: 'online' },
     { user_id: bob, presence: 'online' },
   ])
-  expect(await presence.get(dave)).toMatchObject({ presence: 'online', statusMsg: 'hi' })
+  expect(await presence.get(dave)).toMatchObject({
+    presence: 'online',
+    statusMsg: 'hi',
+    currentlyActive: true,
+  })
+  expect(presence.peek(dave)).toMatchObject({ presence: 'online' })
+  await clock.advance(600_000)
+  expect(await presence.get(dave)).toMatchObject({ presence: 'online', currentlyActive: true })
   expect(await presence.get(stranger)).toMatchObject({ presence: 'offline' })
   expect(await presence.get(bob)).toMatchObject({ presence: 'offline' })
 })

@@ -1,6 +1,7 @@
 /**
- * Knows who is online: in memory, from leases that syncing devices renew; the processes tell each other over the bus.
- * Only the status message and the last activity outlive a restart, and are written behind.
+ * Knows who is online: in memory, from leases that syncing devices renew and from what the log shows people doing; the
+ * processes tell each other over the bus. Only the status message and the last activity outlive a restart, and are
+ * written behind.
  * {@link https://spec.matrix.org/v1.19/client-server-api/#presence}
  */
 import { LRUCache } from 'lru-cache'
@@ -11,12 +12,16 @@ import type { Database } from '../database/database.ts'
 import { requireStorable } from '../database/stored-text.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Bus } from '../platform/redis.ts'
+import { isEventPayload } from '../rooms/memberships.ts'
 import type { Memberships, Requester } from '../rooms/rooms.ts'
+import type { LogRow, Tail } from '../stream/log.ts'
 import {
-  currentOf,
+  bump,
+  mostPresent,
   type Person,
   type PresenceKind,
   presenceKinds,
+  presenceOf,
   processHolder,
 } from './leases.ts'
 import * as queries from './queries.ts'
@@ -26,12 +31,14 @@ export interface PresenceState {
   /** Milliseconds since the epoch; 0 when the user was never seen. */
   readonly lastActiveTs: number
   readonly statusMsg?: string
-  /** Active within the last minute. */
+  /** Did something within the last minute. */
   readonly currentlyActive: boolean
 }
 
 export interface PresenceChange extends PresenceState {
   readonly user: UserId
+  /** `state`: presence or status; `activity`: only `currentlyActive`; `again`: nothing, for servers that would forget. */
+  readonly what: 'state' | 'activity' | 'again'
 }
 
 export interface Presence extends AsyncDisposable {
@@ -42,6 +49,8 @@ export interface Presence extends AsyncDisposable {
   see(who: Requester, user: UserId): Promise<PresenceState>
   /** A device syncs: it counts as being so for half a minute. */
   touch(who: Requester, setPresence: PresenceKind): void
+  /** What a user is who is known here not to be offline. */
+  peek(user: UserId): PresenceState | undefined
   onChange(listener: (change: PresenceChange) => void): Disposable
   /** Rises with every change: milliseconds, made unique. What a token carries. */
   readonly stamp: number
@@ -63,7 +72,9 @@ export interface PresenceNeeds {
   readonly db: Database
   readonly clock: Clock
   readonly bus: Pick<Bus, 'publish' | 'subscribe'>
+  readonly tail: Pick<Tail, 'subscribe'>
   readonly memberships: Pick<Memberships, 'sharingWith'>
+  readonly serverName: ServerName
   /** Off: everybody is offline, and nothing is told. */
   readonly enabled: boolean
   /** This process's id, as its leases are known to the others. */
@@ -71,8 +82,9 @@ export interface PresenceNeeds {
 }
 
 const syncLeaseMs = 30_000
-/** Longer than a server needs to tell us again. */
+/** Other servers forget what was not told for half an hour, and so does this one. */
 const remoteLeaseMs = 1_800_000
+const againMs = 1_500_000
 /** How often a process tells the others that its leases go on. */
 const publishEveryMs = 15_000
 const processLeaseMs = 45_000
@@ -105,50 +117,66 @@ export function createPresence(needs: PresenceNeeds): Presence {
   }
 
   function stateOf(person: Person): PresenceState {
-    const presence = enabled ? currentOf(person, clock.now()) : 'offline'
-    return {
-      presence,
-      lastActiveTs: person.lastActiveTs,
-      ...(person.statusMsg === undefined ? {} : { statusMsg: person.statusMsg }),
-      currentlyActive: presence === 'online' && clock.now() - person.lastActiveTs < 60_000,
-    }
+    const { lastActiveTs, statusMsg } = person
+    const rest = { lastActiveTs, ...(statusMsg === undefined ? {} : { statusMsg }) }
+    if (!enabled) return { presence: 'offline', currentlyActive: false, ...rest }
+    return { ...presenceOf(person, clock.now()), ...rest }
   }
 
   /** Tells of the person if what others see has changed. */
   function settle(user: UserId, person: Person): boolean {
     const state = stateOf(person)
-    if (state.presence === 'offline') alive.delete(user)
+    const { presence, statusMsg, currentlyActive } = state
+    if (presence === 'offline') alive.delete(user)
     else alive.add(user)
-    const visible = JSON.stringify([state.presence, state.statusMsg])
-    if (visible === person.shown) return false
-    person.shown = visible
+    const { shown } = person
+    const isOther = presence !== shown.presence || statusMsg !== shown.statusMsg
+    if (!isOther && currentlyActive === shown.currentlyActive) return false
+    person.shown = { presence, statusMsg, currentlyActive }
     stamp = Math.max(stamp + 1, clock.now())
     changedAt.set(user, stamp)
-    for (const listener of listeners) listener({ user, ...state })
+    tell(person, { user, ...state, what: isOther ? 'state' : 'activity' })
     return true
+  }
+
+  function tell(person: Person, change: PresenceChange): void {
+    if (change.what !== 'activity') person.toldAt = clock.now()
+    for (const listener of listeners) listener(change)
   }
 
   function lease(person: Person, device: string, kind: PresenceKind, ms: number): void {
     if (kind === 'offline') person.leases.delete(device)
     else person.leases.set(device, { kind, until: clock.now() + ms })
-    if (kind === 'online') person.lastActiveTs = clock.now()
+  }
+
+  /** What people of this server do: they send, and they read. */
+  function onRows(rows: readonly LogRow[]): void {
+    for (const { kind, payload, user } of rows) {
+      if (kind === 'event' && isEventPayload(payload)) active(payload.event.pdu.sender)
+      else if (kind === 'receipt' && user !== undefined) active(user)
+    }
+  }
+
+  function active(user: UserId): void {
+    const person = serverOfUser(user) === needs.serverName ? people.peek(user) : undefined
+    if (person === undefined) return
+    unwritten.add(user)
+    if (bump(person, clock.now())) settle(user, person)
   }
 
   function publish(user: UserId, person: Person, force: boolean): void {
     if (!force && clock.now() - person.publishedAt < publishEveryMs) return
     person.publishedAt = clock.now()
-    const presence = currentOf(person, clock.now(), true)
-    const { statusMsg, lastActiveTs } = person
-    bus.publish(
-      topic,
-      JSON.stringify({ user, from: needs.self, presence, statusMsg, lastActiveTs }),
-    )
+    const presence = mostPresent(person, clock.now(), true)
+    const { statusMsg, lastActiveTs, currentlyActive } = person
+    const said = { user, from: needs.self, presence, statusMsg, lastActiveTs, currentlyActive }
+    bus.publish(topic, JSON.stringify(said))
   }
 
   function onBus(message: string): void {
     const said: unknown = JSON.parse(message)
     if (!isObject(said) || !isUserId(said['user'])) return
-    const { user, from, presence, statusMsg, lastActiveTs } = said
+    const { user, from, presence, statusMsg, lastActiveTs, currentlyActive } = said
     const kind = presenceKinds.find((one) => one === presence)
     if (kind === undefined) return
     const person = people.get(user) ?? keep(user, personOf(undefined))
@@ -159,6 +187,7 @@ export function createPresence(needs: PresenceNeeds): Presence {
       person.leases.set(processHolder(String(from)), { kind, until: clock.now() + processLeaseMs })
     if (typeof lastActiveTs === 'number')
       person.lastActiveTs = Math.max(person.lastActiveTs, lastActiveTs)
+    if (typeof currentlyActive === 'boolean') person.currentlyActive = currentlyActive
     settle(user, person)
   }
 
@@ -185,6 +214,8 @@ export function createPresence(needs: PresenceNeeds): Presence {
       const person = people.peek(user)
       if (person === undefined) alive.delete(user)
       else if (settle(user, person)) publish(user, person, true)
+      else if (clock.now() - person.toldAt >= againMs && serverOfUser(user) === needs.serverName)
+        tell(person, { user, ...stateOf(person), what: 'again' })
     }
   }
 
@@ -199,6 +230,9 @@ export function createPresence(needs: PresenceNeeds): Presence {
       )
       return
     }
+    // To come is to do something; to stay is not.
+    if (setPresence === 'online' && mostPresent(person, clock.now()) !== 'online')
+      person.lastActiveTs = clock.now()
     lease(person, who.device ?? '', setPresence, syncLeaseMs)
     unwritten.add(who.user)
     publish(who.user, person, settle(who.user, person))
@@ -206,10 +240,18 @@ export function createPresence(needs: PresenceNeeds): Presence {
 
   const subscriptions = [
     bus.subscribe(topic, onBus),
+    needs.tail.subscribe('presence', onRows),
     clock.every(sweepMs, sweep),
     // What a lost write loses is a time and a status line.
     clock.every(flushMs, () => void flush().catch(() => undefined)),
   ]
+
+  /** Does somebody here share a room with the user. */
+  async function isOfInterest(user: UserId): Promise<boolean> {
+    for (const other of await memberships.sharingWith(user))
+      if (serverOfUser(other) === needs.serverName) return true
+    return false
+  }
 
   async function get(user: UserId): Promise<PresenceState> {
     return stateOf(await load(user))
@@ -222,7 +264,7 @@ export function createPresence(needs: PresenceNeeds): Presence {
       const person = await load(who.user)
       if (statusMsg === undefined || statusMsg === '') delete person.statusMsg
       else person.statusMsg = statusMsg
-      person.lastActiveTs = clock.now()
+      if (presence === 'online') person.lastActiveTs = clock.now()
       lease(person, who.device ?? '', presence, syncLeaseMs)
       unwritten.add(who.user)
       settle(who.user, person)
@@ -236,6 +278,11 @@ export function createPresence(needs: PresenceNeeds): Presence {
       return await get(user)
     },
     touch,
+    peek(user) {
+      const person = alive.has(user) ? people.peek(user) : undefined
+      const state = person && stateOf(person)
+      return state?.presence === 'offline' ? undefined : state
+    },
     onChange(listener) {
       listeners.add(listener)
       return { [Symbol.dispose]: () => void listeners.delete(listener) }
@@ -252,12 +299,13 @@ export function createPresence(needs: PresenceNeeds): Presence {
       if (!enabled) return
       for (const said of push) {
         if (serverOfUser(said.user_id) !== origin) continue
-        if ((await memberships.sharingWith(said.user_id)).size === 0) continue
+        if (!(await isOfInterest(said.user_id))) continue
         const person = await load(said.user_id)
         if (said.status_msg) person.statusMsg = said.status_msg
         else delete person.statusMsg
         lease(person, origin, said.presence, remoteLeaseMs)
-        person.lastActiveTs = clock.now() - (said.last_active_ago ?? 0)
+        person.lastActiveTs = Math.max(0, clock.now() - (said.last_active_ago ?? 0))
+        person.currentlyActive = said.currently_active === true
         settle(said.user_id, person)
         publish(said.user_id, person, true)
       }
@@ -274,7 +322,12 @@ function personOf(row: queries.PresenceRow | undefined): Person {
     leases: new Map(),
     lastActiveTs: row?.last_active_ts ?? 0,
     publishedAt: 0,
-    shown: JSON.stringify(['offline', row?.status_msg ?? undefined]),
+    toldAt: 0,
+    shown: {
+      presence: 'offline',
+      statusMsg: row?.status_msg ? row.status_msg : undefined,
+      currentlyActive: false,
+    },
     ...(row?.status_msg ? { statusMsg: row.status_msg } : {}),
   }
 }

@@ -34,6 +34,16 @@ export async function receiptsOfUser(db: Db, room: RoomId, user: UserId): Promis
     where room_id = ${room} and user_id = ${user}`
 }
 
+export async function receiptsOfUsers(
+  db: Db,
+  room: RoomId,
+  users: readonly UserId[],
+): Promise<ReceiptRow[]> {
+  return await db<ReceiptRow>`
+    select room_id, user_id, type, thread_id, event_id, ts, position from receipts
+    where room_id = ${room} and user_id = any(${users}::text[])`
+}
+
 /** Who moved a receipt in the room after a position. */
 export async function usersSince(
   db: Db,

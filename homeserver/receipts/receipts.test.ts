@@ -111,6 +111,32 @@ describe('a receipt', () => {
     })
   })
 
+  it('of the room is shown where one of a thread is on the same event', async () => {
+    const [event = parseEventId('$none')] = await sent(1)
+    const content = async (
+      mark: (thread?: string) => Promise<void>,
+      order: (string | undefined)[],
+    ) => {
+      const before = log.tail.position
+      for (const thread of order) await mark(thread)
+      const range = { after: before, upTo: log.tail.position, viewer: bob.user }
+      return (await receipts.since([room], range)).get(room)
+    }
+    const carol = { ...alice, user: parseUserId('@carol:here.test') }
+    const dora = { ...alice, user: parseUserId('@dora:here.test') }
+    for (const [who, order] of [
+      [carol, [undefined, 'main']],
+      [dora, ['main', undefined]],
+    ] as const) {
+      memberships.set(room, who.user, 'join')
+      rows = []
+      const mark = (thread?: string) => receipts.mark(who, room, 'm.read', event, thread)
+      const expected = { [event]: { 'm.read': { [who.user]: { ts: clock.now() } } } }
+      expect(await content(mark, [...order])).toEqual(expected)
+      expect(receipts.contentOf(rows, bob.user)).toEqual(expected)
+    }
+  })
+
   it('is refused outside the room', async () => {
     const stranger = { ...alice, user: parseUserId('@stranger:here.test') }
     await expect(receipts.mark(stranger, room, 'm.read', parseEventId('$x'))).rejects.toMatchObject(
@@ -147,5 +173,27 @@ describe('receipts of another server', () => {
       viewer: dave,
     })
     expect(content.get(room)).toEqual({ [event]: { 'm.read': { [dave]: { ts: 5 } } } })
+  })
+
+  it('do not move backwards, and are no row of the log when they say nothing new', async () => {
+    const [first = parseEventId('$none'), second = parseEventId('$none')] = await sent(2)
+    const erin = parseUserId('@erin:far.test')
+    memberships.set(room, erin, 'join')
+    const read = (event: EventId, thread_id?: string) =>
+      receipts.onRemoteReceipts(far, room, {
+        'm.read': {
+          [erin]: { event_ids: [event], data: { ts: 5, ...(thread_id && { thread_id }) } },
+        },
+      })
+    await read(second)
+    const before = log.tail.position
+    await read(first)
+    await read(second)
+    expect(log.tail.position).toBe(before)
+    await read(first, 'main')
+    expect(log.tail.position).toBeGreaterThan(before)
+    expect((await receipts.ofUser(room, erin)).map((one) => one.event_id).toSorted()).toEqual(
+      [first, second].toSorted(),
+    )
   })
 })

@@ -15,6 +15,7 @@ import {
 import type { JsonObject } from '../../spec/json.ts'
 import type { Database } from '../database/database.ts'
 import type { Events } from '../events/events.ts'
+import type { StoredEvent } from '../events/stored-event.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Memberships, Requester } from '../rooms/rooms.ts'
 import type { LogEntry, LogRow, LogWriter, Tail } from '../stream/log.ts'
@@ -106,13 +107,27 @@ export function createReceipts(needs: ReceiptsNeeds): Receipts {
     before: EventId | undefined,
   ): Promise<boolean> {
     if (before === undefined) return true
-    if (before === next) return false
-    const found = await events.get([next, before])
-    const to = found.get(next)
-    const from = found.get(before)
-    if (to !== undefined && to.pdu.roomId !== room) return false
-    if (to?.position === undefined || from?.position === undefined) return true
-    return to.position > from.position
+    return isLater(room, next, before, await events.get([next, before]))
+  }
+
+  /** Those that are ahead of what is stored: the others, repeated or late, are not worth a row. */
+  async function movedForwards(
+    room: RoomId,
+    given: readonly { user: UserId; receipt: Receipt }[],
+  ): Promise<{ user: UserId; receipt: Receipt }[]> {
+    if (given.length === 0) return []
+    const users = given.map(({ user }) => user)
+    const stored = new Map(
+      (await queries.receiptsOfUsers(db, room, users)).map((row) => [
+        JSON.stringify([row.user_id, row.type, row.thread_id]),
+        row.event_id,
+      ]),
+    )
+    const before = ({ user, receipt }: (typeof given)[number]) =>
+      stored.get(JSON.stringify([user, receipt.type, receipt.thread_id ?? '']))
+    const ids = given.flatMap((one) => [one.receipt.event_id, before(one) ?? []].flat())
+    const known = await events.get([...new Set(ids)])
+    return given.filter((one) => isLater(room, one.receipt.event_id, before(one), known))
   }
 
   async function mark(
@@ -183,20 +198,36 @@ export function createReceipts(needs: ReceiptsNeeds): Receipts {
       return (await queries.usersSince(db, room, after)).map((row) => row.user_id)
     },
     async onRemoteReceipts(origin, room, receipts) {
-      const entries: LogEntry[] = []
-      for (const [user, given] of userEntries(receipts['m.read'] ?? {})) {
-        const [event] = given.event_ids
-        if (event === undefined || entries.length >= receiptsPerEduMax) continue
+      const given: { user: UserId; receipt: Receipt }[] = []
+      for (const [user, { event_ids, data }] of userEntries(receipts['m.read'] ?? {})) {
+        const [event] = event_ids
+        if (event === undefined || given.length >= receiptsPerEduMax) continue
         if (serverOfUser(user) !== origin || !(await memberships.isJoined(user, room))) continue
-        const thread = given.data.thread_id
-        const head = { type: 'm.read', event_id: event, ts: given.data.ts }
-        entries.push(
-          receiptEntry(user, room, thread === undefined ? head : { ...head, thread_id: thread }),
-        )
+        const head = { type: 'm.read', event_id: event, ts: data.ts }
+        const { thread_id } = data
+        given.push({ user, receipt: thread_id === undefined ? head : { ...head, thread_id } })
       }
+      const entries = (await movedForwards(room, given)).map(({ user, receipt }) =>
+        receiptEntry(user, room, receipt),
+      )
       if (entries.length > 0) await writeDone(log, { entries })
     },
   }
+}
+
+/** Is `next` ahead of `before` in this room; what is not known counts as ahead. */
+function isLater(
+  room: RoomId,
+  next: EventId,
+  before: EventId | undefined,
+  known: ReadonlyMap<EventId, StoredEvent>,
+): boolean {
+  if (before === next) return false
+  const to = known.get(next)
+  if (to !== undefined && to.pdu.roomId !== room) return false
+  const from = before === undefined ? undefined : known.get(before)
+  if (to?.position === undefined || from?.position === undefined) return true
+  return to.position > from.position
 }
 
 function requireThread(threadId: string | undefined): void {
@@ -234,7 +265,10 @@ function receiptFrom({ type, event_id, thread_id, ts }: queries.ReceiptRow): Rec
   return thread_id === '' ? { type, event_id, ts } : { type, event_id, thread_id, ts }
 }
 
-/** event → type → user → {ts, thread_id}; later receipts stand beside earlier ones of other threads. */
+/**
+ * event → type → user → {ts, thread_id}. There is room for one receipt of a user on an event: the one of the whole
+ * room stands before those of threads, which say less, and otherwise the later one.
+ */
 function contentFrom(receipts: readonly { user: UserId; receipt: Receipt }[]): JsonObject {
   const content: Record<string, Record<string, Record<string, JsonObject>>> = {}
   for (const { user, receipt } of receipts) {
@@ -243,6 +277,9 @@ function contentFrom(receipts: readonly { user: UserId; receipt: Receipt }[]): J
     content[event_id] = types
     const users = types[type] ?? {}
     types[type] = users
+    const before = users[user]
+    if (before !== undefined && before['thread_id'] === undefined && thread_id !== undefined)
+      continue
     users[user] = thread_id === undefined ? { ts } : { ts, thread_id }
   }
   return content

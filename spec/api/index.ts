@@ -1,5 +1,6 @@
 import * as account from './client/account.ts'
 import * as admin from './client/admin.ts'
+import * as adminFederation from './client/admin-federation.ts'
 import * as directory from './client/directory.ts'
 import * as encryption from './client/encryption.ts'
 import * as ephemeral from './client/ephemeral.ts'
@@ -38,6 +39,7 @@ const modules = {
   ...push,
   ...admin,
 }
+  ...adminFederation,
 
 /** What a module exports beside endpoints (shared pieces of schemas) is not one. */
 type ClientEndpoint = Extract<(typeof modules)[keyof typeof modules], { readonly paths: unknown }>
