@@ -77,12 +77,12 @@ async function start() {
     openid: createOpenid({ ...common, random: systemRandom }),
     memberships,
     remote,
-    sync: {
-      sync: async () => {
     destinations: createAdministration({
       db,
       backoff: { succeeded: () => {}, flush: async () => {} },
     }),
+    sync: {
+      sync: async () => {
         throw notFound('sync')
       },
     },

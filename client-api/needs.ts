@@ -70,9 +70,9 @@ export interface ClientApiNeeds {
   readonly openid: Openid
   readonly memberships: Memberships
   readonly remote: Pick<Remote, 'publicRooms'>
+  readonly destinations: Administration
   readonly sync: Sync
   /** Version of this software. */
-  readonly destinations: Administration
   readonly version: string
   readonly appservices?: AppserviceAccounts
   /** Aborted when this process begins to stop: waiting requests are answered then. */

@@ -36,9 +36,9 @@ export interface OutboundSettings {
   readonly notaries?: readonly ServerName[]
   /** With whom this server talks. */
   readonly peering: PeeringSettings
-}
   /** Pauses before a server that did not answer is tried again. */
   readonly retry?: RetrySettings
+}
 
 export interface Outbound extends AsyncDisposable {
   readonly peering: Peering

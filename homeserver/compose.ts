@@ -14,8 +14,8 @@ import type { Config } from './config.ts'
 import type { Database } from './database/database.ts'
 import { createDeviceLists } from './encryption/device-lists.ts'
 import { createEncryption } from './encryption/encryption.ts'
-import { createKeyBackup } from './encryption/key-backup.ts'
 import { createIntroductions } from './encryption/introductions.ts'
+import { createKeyBackup } from './encryption/key-backup.ts'
 import { createToDevice } from './encryption/to-device.ts'
 import { receiveAtOwner } from './events/at-owner.ts'
 import { createEvents } from './events/create-events.ts'
@@ -91,12 +91,12 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     propagate: (user, profile) => rooms.propagateProfile(user, profile),
   })
   const { defaultRoomVersion } = config
+  const owns = (room: string) => processes.ownerOf(room) === undefined
   const localRooms = createRooms({
     ...{ ...base, key, keys, events, memberships, profileOf: profiles.local },
     ...{ defaultRoomVersion, aliasOwner: appservices.exclusiveAliasOwner, logger: needs.log },
   })
   const rooms = atOwner(localRooms, owned, { events, memberships })
-  const owns = (room: string) => processes.ownerOf(room) === undefined
   const localHandshakes = createRemoteMembership({ ...base, key, keys, events, memberships })
   const remoteMembership = handshakesAtOwner(localHandshakes, owned, events)
   const accounts = createAccounts({
@@ -139,6 +139,7 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     async [Symbol.asyncDispose](): Promise<void> {
       await jobs[Symbol.asyncDispose]()
       await notifications[Symbol.asyncDispose]()
+      introductions[Symbol.dispose]()
       await presence[Symbol.asyncDispose]()
       typing[Symbol.dispose]()
       await sessions[Symbol.asyncDispose]()
@@ -154,7 +155,6 @@ function streamSettings({ config, databaseUrl, internalSecret }: HomeserverNeeds
     peerHost: config.internalHost,
     peerPort: config.internalPort,
     logRetentionMs: config.logRetentionMs,
-      introductions[Symbol.dispose]()
     ...(config.redisUrl !== '' && { redisUrl: config.redisUrl }),
   }
 }

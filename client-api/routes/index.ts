@@ -50,8 +50,8 @@ export function createRoutes(needs: RouteNeeds): readonly Route[] {
     ...ephemeralRoutes(needs),
     ...pushRoutes(needs),
     ...adminRoutes(needs),
-  ])
     ...federationAdminRoutes(needs),
+  ])
 }
 
 /** Does not compile when an endpoint is declared and not served: its name is then in the error. */

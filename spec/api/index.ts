@@ -38,8 +38,8 @@ const modules = {
   ...keyBackup,
   ...push,
   ...admin,
-}
   ...adminFederation,
+}
 
 /** What a module exports beside endpoints (shared pieces of schemas) is not one. */
 type ClientEndpoint = Extract<(typeof modules)[keyof typeof modules], { readonly paths: unknown }>
