@@ -105,7 +105,12 @@ describe('news for a watched user', () => {
     const typed = { ...seen, typing: 6 }
     expect(await watch.hasNews(typed, phone)).toBe(false)
     house.presence.stamp = 7
-    const state = { presence: 'online', lastActiveTs: 1, currentlyActive: true } as const
+    const state = {
+      presence: 'online',
+      lastActiveTs: 1,
+      currentlyActive: true,
+      what: 'state',
+    } as const
     house.presence.listener({ user: bob, ...state })
     expect(await watch.hasNews(typed, phone)).toBe(true)
     expect(watch.hasPresence(typed)).toBe(true)
