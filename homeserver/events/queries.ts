@@ -88,7 +88,7 @@ export async function lastPointUpTo(
   const [row] = await db<{ depth: number; position: number }>`
     select depth, position from events
     where room_id = ${room} and position is not null and position <= ${position} and position > 0
-    order by position desc limit 1`
+    order by depth desc, position desc limit 1`
   return row
 }
 

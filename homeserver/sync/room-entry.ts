@@ -23,7 +23,14 @@ import { readSummary, summaryChanged, summaryText } from './summary.ts'
 export interface RoomEntryNeeds {
   readonly events: Pick<
     Events,
-    'get' | 'timeline' | 'visibleTo' | 'currentState' | 'currentEntry' | 'stateAt' | 'stateEntry'
+    | 'get'
+    | 'timeline'
+    | 'historyPointAt'
+    | 'visibleTo'
+    | 'currentState'
+    | 'currentEntry'
+    | 'stateAt'
+    | 'stateEntry'
   >
   readonly memberships: Pick<Memberships, 'ofRoom'>
   readonly recent: Recent

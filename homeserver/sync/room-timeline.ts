@@ -1,3 +1,4 @@
+import { serverOfUser } from '../../spec/ids.ts'
 import type { Filter } from '../../spec/sync/filter.ts'
 import { matchesEvent, timelineLimitOf } from '../../spec/sync/filter.ts'
 import { formatHistoryToken } from '../../spec/sync/token.ts'
@@ -21,13 +22,13 @@ const filteredPage = 100
 /** Events before a timeline that are looked at for where to go on. */
 const leftOutMax = 20
 
-type Needs = Pick<Events, 'timeline' | 'visibleTo'>
+type Needs = Pick<Events, 'timeline' | 'visibleTo' | 'historyPointAt'>
 
 /** Reads from the newest event backwards until the limit is reached or the room's news are at an end. */
 export async function readTimeline(
   events: Needs,
-  { room, after, upTo }: RoomInterval,
-  scope: Scope,
+  { room, after, upTo }: Pick<RoomInterval, 'room' | 'after' | 'upTo'>,
+  scope: Pick<Scope, 'user' | 'filter' | 'ignored'>,
 ): Promise<Timeline> {
   const filter = scope.filter.room?.timeline
   const limit = timelineLimitOf(filter)
@@ -50,27 +51,47 @@ export async function readTimeline(
   }
   // A room joined over federation begins in the middle.
   if (after === 0 && oldest !== undefined && oldest.pdu.type !== 'm.room.create') limited = true
-  const prevBatch = await placeBefore(events, room, { oldest, limited, upTo })
+  const isOurs = ({ pdu }: StoredEvent) =>
+    pdu.type !== 'm.room.member' && serverOfUser(pdu.sender) === serverOfUser(scope.user)
+  const prevBatch = await placeBefore(events, room, { oldest, limited, upTo, isOurs })
   return prevBatch === undefined ? { shown, limited } : { shown, limited, prevBatch }
+}
+
+/** Where a timeline ends towards the past. */
+interface TimelineEnd {
+  readonly oldest: StoredEvent | undefined
+  readonly limited: boolean
+  readonly upTo: number
+  /** Was it made by this server, on top of all that it had. */
+  readonly isOurs: (event: StoredEvent) => boolean
 }
 
 /**
  * Where /messages goes on without losing anything. It goes by depth and the timeline by arrival: of the events that
- * were left out, the one that comes last in the history's order tells where.
+ * were left out, the one that comes last in the history's order tells where. An event that was made here is deeper than
+ * all that arrived before it, so that mostly a few are looked at; many in a row from a server that lagged behind are not
+ * enough.
  */
 async function placeBefore(
   events: Needs,
   room: RoomInterval['room'],
-  { oldest, limited, upTo }: { oldest: StoredEvent | undefined; limited: boolean; upTo: number },
+  { oldest, limited, upTo, isOurs }: TimelineEnd,
 ): Promise<string | undefined> {
   if (!limited && oldest === undefined) return undefined
   if (!limited && oldest !== undefined) return tokenBefore(oldest)
   const end = (oldest?.position ?? upTo + 1) - 1
   const { events: left } = await events.timeline(room, { after: 0, upTo: end, limit: leftOutMax })
-  const last = left.reduce<StoredEvent | undefined>(
-    (most, event) => (most !== undefined && isBefore(event, most) ? most : event),
-    undefined,
-  )
+  const firstOurs = left.findLastIndex(isOurs)
+  if (firstOurs === -1 && left.length === leftOutMax) {
+    const { depth, arrival } = await events.historyPointAt(room, end)
+    return formatHistoryToken({ depth, arrival: arrival - 1 })
+  }
+  const last = left
+    .slice(Math.max(0, firstOurs))
+    .reduce<StoredEvent | undefined>(
+      (most, event) => (most !== undefined && isBefore(event, most) ? most : event),
+      undefined,
+    )
   if (last !== undefined) return tokenAfter(last)
   return oldest && tokenBefore(oldest)
 }
@@ -89,7 +110,10 @@ function tokenAfter({ pdu, position = 0 }: StoredEvent): string {
 }
 
 /** Nothing is heard of ignored users but state. */
-function isWanted({ event: { pdu } }: Seen, { filter, ignored }: Scope): boolean {
+function isWanted(
+  { event: { pdu } }: Seen,
+  { filter, ignored }: Pick<Scope, 'filter' | 'ignored'>,
+): boolean {
   if (pdu.stateKey === undefined && ignored.has(pdu.sender)) return false
   return matchesEvent(filter.room?.timeline, pdu)
 }
