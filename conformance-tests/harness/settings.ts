@@ -26,9 +26,13 @@ export const secretUnderTest = process.env['CONFORMANCE_SHARED_SECRET']
 export const underTestIsSynapse =
   launcherUnderTest === launchers.synapse || process.env['CONFORMANCE_EXCEPTIONS'] === 'synapse'
 
+/** The Python that has Synapse, if this machine has one. */
+export function pythonOfSynapse(): string {
+  const cache = process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache')
+  return process.env['SYNAPSE_PYTHON'] ?? join(cache, 'folkmoot/synapse-venv/bin/python')
+}
+
 /** Can this machine start Synapse. */
 export function hasSynapse(): boolean {
-  const cache = process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache')
-  const python = process.env['SYNAPSE_PYTHON'] ?? join(cache, 'folkmoot/synapse-venv/bin/python')
-  return existsSync(python)
+  return existsSync(pythonOfSynapse())
 }

@@ -46,8 +46,9 @@ export function resolveState(
     events.authDifference?.(stateSets) ?? walkAuthDifference(stateSets, unconflicted, events)
   const base = (key: StateKey) => unconflicted.get(key)
   const resolved = resolveConflict(rules, { base, conflicted, authDifference }, events)
-  // 5: what was not in conflict stays as it was.
-  return new Map([...resolved, ...unconflicted])
+  // 5: what was not in conflict stays as it was; a decided key is none of those.
+  for (const [key, id] of resolved) unconflicted.set(key, id)
+  return unconflicted
 }
 
 /** What the states to be resolved disagree about. */
@@ -145,8 +146,9 @@ function walkAuthDifference(
     for (const id of chain) if (!chains.every((other) => other.has(id))) difference.add(id)
   }
   if (difference.size === 0) return difference
-  const shared = [...unconflicted.values()]
-  for (const id of [...shared, ...events.authChain(shared)]) difference.delete(id)
+  for (const id of unconflicted.values()) difference.delete(id)
+  if (difference.size === 0) return difference
+  for (const id of events.authChain(unconflicted.values())) difference.delete(id)
   return difference
 }
 

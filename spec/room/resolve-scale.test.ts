@@ -1,0 +1,50 @@
+/** That a resolution's work grows with the conflict, and with the state no more than reading it does. */
+import { describe, expect, it } from 'vitest'
+import {
+  alice,
+  bob,
+  carol,
+  furnishedRoom,
+  joinRules,
+  membership,
+  powerLevels,
+  topic,
+} from '../../conformance-tests/properties/room-builder.ts'
+import { resolveState } from './resolve.ts'
+
+const membersMax = 100_000
+const cpuMsMax = 2_000
+const heapBytesMax = 500 * 1024 * 1024
+
+/** Two forks of a room of many members, who differ about some fifty of them and about who may do what. */
+function largeFork(version: string) {
+  const creators = version === '12' ? {} : { [alice]: 100 }
+  const users = { ...creators, [bob]: 50, [carol]: 50 }
+  const room = furnishedRoom(version, { joined: [bob, carol], levels: { users } })
+  const user = (i: number) => `@user${i}:b.example`
+  for (let i = 0; i < membersMax; i++) room.main.send(membership(user(i), 'join'))
+  const [left, right] = [room.main.fork(), room.main.fork()]
+  left.send(powerLevels({ users, events: { 'm.room.topic': 0 } }))
+  left.send(topic('left', carol))
+  right.send(joinRules('invite'))
+  right.send(topic('right', alice))
+  for (let i = 0; i < 25; i++) {
+    left.send(membership(user(i), 'ban', bob))
+    right.send(membership(user(i), 'leave'))
+    right.send(membership(user(i + 25), 'leave', alice))
+  }
+  return { room, left, right }
+}
+
+describe.each(['2', '11', '12'])('two forks of 100,000 state events in version %s', (version) => {
+  it('are resolved within 2 s of CPU and 500 MiB', { timeout: 120_000 }, () => {
+    const { room, left, right } = largeFork(version)
+    const heap = process.memoryUsage().heapUsed
+    const start = process.cpuUsage()
+    const result = resolveState(room.rules, [left.state, right.state], room.source)
+    const { user, system } = process.cpuUsage(start)
+    expect(result.size).toBe(left.state.size)
+    expect((user + system) / 1_000).toBeLessThan(cpuMsMax)
+    expect(process.memoryUsage().heapUsed - heap).toBeLessThan(heapBytesMax)
+  })
+})
