@@ -10,12 +10,14 @@ const absent = async (): Promise<never> => {
 /** For tests: an engine in which there is no room. */
 export const noRooms: Rooms & JumpToDate = {
   create: absent,
+  upgrade: absent,
   send: absent,
   redact: absent,
   join: absent,
   knock: absent,
   leave: absent,
   invite: absent,
+  inviteThirdParty: absent,
   kick: absent,
   ban: absent,
   unban: absent,

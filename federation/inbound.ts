@@ -7,6 +7,7 @@ import type { Random } from '../homeserver/platform/random.ts'
 import type { Spaces } from '../homeserver/rooms/hierarchy.ts'
 import type { RemoteMembership } from '../homeserver/rooms/remote-membership.ts'
 import type { Rooms } from '../homeserver/rooms/rooms.ts'
+import type { ThirdPartyExchange } from '../homeserver/rooms/third-party.ts'
 import type { SigningKey } from '../spec/crypto/ed25519.ts'
 import type { ServerName, UserId } from '../spec/ids.ts'
 import type { JsonObject } from '../spec/json.ts'
@@ -37,6 +38,7 @@ export interface InboundNeeds {
   readonly outbound: Outbound
   readonly events: EventsForAccess & EventsForRoutes & EventsForTransactions
   readonly rooms: Pick<Rooms, 'resolveAlias' | 'publicRooms'>
+  readonly thirdParty: ThirdPartyExchange
   readonly spaces: Pick<Spaces, 'forServer'>
   readonly openid: Pick<Openid, 'userOf'>
   readonly membership: RemoteMembership
@@ -57,13 +59,12 @@ export function createInbound(needs: InboundNeeds): RequestListener {
   const access = createAccess({ events })
   const edus = createEdus({ handlers: needs.edus, access, log })
   const inbound = outbound.destinations.inbound
-  const { membership } = needs
   const badEvents = createBudget(badEventsLimits, clock)
   const transactions = createTransactions({ ...needs, access, edus, inbound, badEvents })
   const routes = [
     ...transactionRoutes({ transactions }),
     ...eventRoutes({ serverName, events, access, clock }),
-    ...membershipRoutes({ serverName, access, membership }),
+    ...membershipRoutes({ ...needs, access }),
     ...queryRoutes({ ...needs, keys: needs.encryption }),
     ...spaceRoutes(needs),
     ...openidRoutes(needs),

@@ -15,10 +15,11 @@ import {
 } from '../homeserver/platform/guarded-dispatcher.ts'
 import { guardedGet } from '../homeserver/platform/guarded-request.ts'
 import type { Logger } from '../homeserver/platform/log.ts'
-import type { Remote } from '../homeserver/ports.ts'
+import type { Identity, Remote } from '../homeserver/ports.ts'
 import type { SigningKey } from '../spec/crypto/ed25519.ts'
 import type { ServerName } from '../spec/ids.ts'
 import { createDiscovery } from './discovery.ts'
+import { createIdentity } from './identity.ts'
 import { createKeyRing, type FetchingKeyRing } from './key-ring.ts'
 import { createPeering, type Peering, type PeeringSettings } from './peering.ts'
 import { createRemote } from './remote.ts'
@@ -46,6 +47,7 @@ export interface Outbound extends AsyncDisposable {
   readonly client: FederationClient
   readonly keys: FetchingKeyRing
   readonly remote: Remote
+  readonly identity: Identity
   readonly store: RemoteKeys
   /** Our own keys by key id, old ones too. */
   readonly own: KeysOfServer
@@ -101,6 +103,7 @@ export async function createOutbound(needs: {
     client,
     keys: createKeyRing(ring),
     remote: createRemote({ client }),
+    identity: createIdentity({ dispatcher: dispatcher.agent }),
     store,
     own,
     dispatcher,

@@ -2,6 +2,7 @@
 import type { Remote } from '../homeserver/ports.ts'
 import * as events from '../spec/api/federation/events.ts'
 import * as membership from '../spec/api/federation/membership.ts'
+import { policySign } from '../spec/api/federation/policy.ts'
 import * as queries from '../spec/api/federation/queries.ts'
 import { MatrixError } from '../spec/errors.ts'
 import type { JsonObject } from '../spec/json.ts'
@@ -17,6 +18,8 @@ import type { FederationClient } from './request.ts'
 /** A join of a large room is computed, sent and read within this. */
 const joinTimeoutMs = 180_000
 const stateTimeoutMs = 120_000
+/** Somebody waits to have their message sent. */
+const policyTimeoutMs = 20_000
 const stateBytesMax = 192 * 1024 * 1024
 const historyBytesMax = 16 * 1024 * 1024
 
@@ -36,6 +39,8 @@ type MembershipQuestion =
   | 'makeKnock'
   | 'sendKnock'
   | 'invite'
+  | 'exchangeThirdPartyInvite'
+  | 'policySign'
 
 type EventQuestion =
   | 'getEvent'
@@ -99,6 +104,11 @@ function aboutMembership(ask: Ask, askSplit: AskSplit): Pick<Remote, MembershipQ
       ),
     sendKnock: (server, roomId, eventId, body) =>
       ask(server, membership.sendKnock, { params: { roomId, eventId }, body }, waitedFor),
+    async exchangeThirdPartyInvite(server, roomId, body) {
+      await ask(server, membership.exchangeThirdPartyInvite, { params: { roomId }, body })
+    },
+    policySign: (server, body, { isAwaited }) =>
+      ask(server, policySign, { body }, { timeoutMs: policyTimeoutMs, ignoreBackoff: isAwaited }),
     async invite(server, roomId, eventId, { room_version, event, invite_room_state }) {
       const params = { roomId, eventId }
       const body = { room_version, event, invite_room_state }

@@ -93,6 +93,10 @@ export async function createSide(
     outbound,
     events: fakeEvents(),
     rooms: { resolveAlias: unexpected('resolveAlias'), publicRooms: unexpected('publicRooms') },
+    thirdParty: {
+      exchangeInvite: unexpected('exchangeInvite'),
+      boundInvites: unexpected('boundInvites'),
+    },
     spaces: { forServer: unexpected('forServer') },
     openid: { userOf: async () => undefined },
     membership: {

@@ -5,6 +5,7 @@
 import type { SigningKey } from '../spec/crypto/ed25519.ts'
 import { createAccountData } from './accounts/account-data.ts'
 import { createAccounts } from './accounts/accounts.ts'
+import { createCarryOver } from './accounts/carry-over.ts'
 import { createInteractiveAuth } from './accounts/interactive-auth.ts'
 import { createOpenid } from './accounts/openid.ts'
 import { createProfiles, type Profiles } from './accounts/profiles.ts'
@@ -25,7 +26,7 @@ import { createPushRules } from './notifications/push-rules.ts'
 import type { Clock } from './platform/clock.ts'
 import type { Logger } from './platform/log.ts'
 import type { Random } from './platform/random.ts'
-import type { KeyRing, Remote } from './ports.ts'
+import type { Identity, KeyRing, Remote } from './ports.ts'
 import { createPresence } from './presence/presence.ts'
 import { createReceipts } from './receipts/receipts.ts'
 import { createTyping } from './receipts/typing.ts'
@@ -49,6 +50,7 @@ export interface HomeserverNeeds {
   readonly internalSecret: string
   readonly remote: Remote
   readonly keys: KeyRing
+  readonly identity: Identity
   readonly clock: Clock
   readonly random: Random
   readonly log: Logger
@@ -95,6 +97,8 @@ export async function createHomeserver(needs: HomeserverNeeds) {
   const localRooms = createRooms({
     ...{ ...base, key, keys, events, memberships, profileOf: profiles.local },
     ...{ defaultRoomVersion, aliasOwner: appservices.exclusiveAliasOwner, logger: needs.log },
+    ...{ identity: needs.identity, owns },
+    ...{ carrySettings: createCarryOver({ accountData, pushRules }) },
   })
   const rooms = atOwner(localRooms, owned, { events, memberships })
   const localHandshakes = createRemoteMembership({ ...base, key, keys, events, memberships })
@@ -121,6 +125,7 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     ...{ pushRules, receipts, events, memberships, owns, log: needs.log },
   })
   const slices = {
+    thirdParty: rooms,
     ...{ accounts, sessions, interactiveAuth, openid, profiles, accountData, appservices },
     ...{ encryption, deviceLists, toDevice, keyBackup },
     ...{ events, rooms, spaces: rooms.spaces, memberships, remoteMembership },

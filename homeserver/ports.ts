@@ -86,6 +86,14 @@ export interface Remote {
     ts: number,
     dir: 'f' | 'b',
   ): Promise<{ event_id: EventId; origin_server_ts: number }>
+  /** Asks a policy server for its signature; answers signatures by server and key. `isAwaited`: a client waits. */
+  policySign(
+    server: ServerName,
+    event: JsonObject,
+    options: { readonly isAwaited: boolean },
+  ): Promise<JsonObject>
+  /** Asks the inviter's server to make a third-party invite one of a user of ours. */
+  exchangeThirdPartyInvite(server: ServerName, room: RoomId, event: JsonObject): Promise<void>
   hierarchy(server: ServerName, room: RoomId, suggestedOnly: boolean): Promise<JsonObject>
 }
 
@@ -104,6 +112,32 @@ export type EventJson = JsonObject | string
 export interface KeyRing {
   /** The public key (raw 32 bytes, unpadded base64) valid at `validAt`, fetched when unknown; undefined when it cannot be had. */
   verifyKey(server: ServerName, keyId: string, validAt: number): Promise<string | undefined>
+}
+
+/** An identity server and the token with which a user of ours may ask it. */
+export interface IdentityServer {
+  readonly name: string
+  readonly accessToken: string
+}
+
+/** Who knows to whom addresses belong. */
+export interface Identity {
+  /** The user who has bound the address. @throws MatrixError when the server does not say */
+  lookUp(
+    server: IdentityServer,
+    of: { readonly medium: string; readonly address: string },
+  ): Promise<UserId | undefined>
+  /** Keeps an invite for whoever binds the address. @throws MatrixError when the server does not */
+  storeInvite(
+    server: IdentityServer,
+    invite: JsonObject,
+  ): Promise<{
+    readonly token: string
+    readonly displayName: string
+    readonly keys: readonly { readonly publicKey: string; readonly validityUrl: string }[]
+  }>
+  /** Does a key still hold; false also when nobody answers. */
+  isKeyValid(validityUrl: string, publicKey: string): Promise<boolean>
 }
 
 /** Calls the process that owns a room; declared here, filled by the internal listener. */

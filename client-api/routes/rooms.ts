@@ -1,4 +1,4 @@
-import type { Memberships, Rooms } from '../../homeserver/rooms/rooms.ts'
+import type { Memberships, Rooms, ThirdPartyInvite } from '../../homeserver/rooms/rooms.ts'
 import * as api from '../../spec/api/client/rooms.ts'
 import { MatrixError } from '../../spec/errors.ts'
 import type { ServerName } from '../../spec/ids.ts'
@@ -15,11 +15,6 @@ export const roomRoutes = ({
   readonly memberships: Pick<Memberships, 'ofUser'>
 }) => [
   route(api.createRoom, async ({ body }, who) => {
-    if (body.invite_3pid !== undefined && body.invite_3pid.length > 0) {
-      throw new MatrixError('M_THREEPID_DENIED', 'There is no identity server here', {
-        status: 403,
-      })
-    }
     const room = await rooms.create(who, {
       initialState: (body.initial_state ?? []).map(({ type, state_key, content }) => ({
         type,
@@ -39,7 +34,18 @@ export const roomRoutes = ({
         visibility: body.visibility,
       }),
     })
+    for (const one of body.invite_3pid ?? []) {
+      // The room is there: that one invite does not arrive must not make the client try again.
+      await rooms.inviteThirdParty(who, room, thirdPartyOf(one)).catch(ignoreRefusal)
+    }
     return { room_id: room }
+  }),
+  route(api.upgradeRoom, async ({ params, body }, who) => {
+    const next = await rooms.upgrade(who, params.roomId, {
+      version: body.new_version,
+      ...given({ additionalCreators: body.additional_creators }),
+    })
+    return { replacement_room: next }
   }),
   route(api.joinRoom, async ({ params, query, body }, who) => ({
     room_id: await rooms.join(who, params.roomIdOrAlias, { via: viaOf(query), ...entryOf(body) }),
@@ -60,7 +66,9 @@ export const roomRoutes = ({
     return {}
   }),
   route(api.inviteUser, async ({ params, body }, who) => {
-    await rooms.invite(who, params.roomId, body.user_id, given({ reason: body.reason }))
+    const { user_id: user, reason } = body
+    if (user !== undefined) await rooms.invite(who, params.roomId, user, given({ reason }))
+    else await rooms.inviteThirdParty(who, params.roomId, thirdPartyOf(body))
     return {}
   }),
   route(api.kickUser, async ({ params, body }, who) => {
@@ -84,6 +92,25 @@ export const roomRoutes = ({
     }
   }),
 ]
+
+/** @throws MatrixError M_MISSING_PARAM when it names neither a user nor a whole address */
+function thirdPartyOf(body: {
+  readonly id_server?: string | undefined
+  readonly id_access_token?: string | undefined
+  readonly medium?: string | undefined
+  readonly address?: string | undefined
+}): ThirdPartyInvite {
+  const { id_server: name, id_access_token: accessToken, medium, address } = body
+  const isWhole = name !== undefined && accessToken !== undefined && medium !== undefined
+  if (!isWhole || address === undefined) {
+    throw new MatrixError('M_MISSING_PARAM', 'user_id: missing')
+  }
+  return { server: { name, accessToken }, medium, address }
+}
+
+function ignoreRefusal(error: unknown): void {
+  if (!(error instanceof MatrixError)) throw error
+}
 
 /** `server_name` is the older name of `via`. */
 function viaOf(query: {

@@ -5,10 +5,13 @@ import type {
   ReceivedInvite,
   RemoteMembership,
 } from '../../homeserver/rooms/remote-membership.ts'
+import type { ThirdPartyExchange } from '../../homeserver/rooms/third-party.ts'
 import {
+  exchangeThirdPartyInvite,
   makeJoin,
   makeKnock,
   makeLeave,
+  onBindThirdParty,
   sendInvite,
   sendInviteV1,
   sendJoin,
@@ -22,9 +25,10 @@ import { forbidden } from '../../spec/errors.ts'
 import { type RoomId, type ServerName, serverOfUser, type UserId } from '../../spec/ids.ts'
 import { arrayAt, isObject, type JsonObject, objectAt } from '../../spec/json.ts'
 import type { Access } from '../access.ts'
-import { JsonText, type Route, route } from '../router.ts'
+import { JsonText, openRoute, type Route, route } from '../router.ts'
 
 interface Needs {
+  readonly thirdParty: ThirdPartyExchange
   readonly serverName: ServerName
   readonly access: Pick<Access, 'requireAllowed'>
   readonly membership: RemoteMembership
@@ -88,6 +92,7 @@ export function membershipRoutes(needs: Needs): Route[] {
       return { knock_room_state: [...state] }
     }),
     ...inviteRoutes(needs),
+    ...thirdPartyRoutes(needs),
   ]
 }
 
@@ -117,6 +122,25 @@ function inviteRoutes({ access, membership }: Needs): Route[] {
         inviteRoomState: strippedStateIn(body),
       })
       return [200, { event }]
+    }),
+  ]
+}
+
+function thirdPartyRoutes({ access, thirdParty }: Needs): Route[] {
+  return [
+    route(exchangeThirdPartyInvite, async ({ params: { roomId: room }, body }, origin) => {
+      await access.requireAllowed(origin, room)
+      const { sender, state_key: user, content } = body
+      await thirdParty.exchangeInvite({ room, sender, user, signed: content.third_party_invite.signed })
+      return {}
+    }),
+    openRoute(onBindThirdParty, async ({ body: { mxid: user, invites } }) => {
+      await thirdParty.boundInvites(
+        invites
+          .filter(({ mxid }) => mxid === user)
+          .map(({ room_id: room, sender, signed }) => ({ room, sender, user, signed })),
+      )
+      return {}
     }),
   ]
 }

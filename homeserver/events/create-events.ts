@@ -28,6 +28,7 @@ import { createNumbers } from './numbers.ts'
 import { createOutliers } from './outliers.ts'
 import { eventRow, type MembershipRow, readEventRef } from './persist.ts'
 import { applyOutsideLog, findRoom, validRedactions } from './queries.ts'
+import { createPolicy } from './policy.ts'
 import { createReceiver } from './receive.ts'
 import { createResolver, loadChains } from './resolution.ts'
 import {
@@ -87,8 +88,10 @@ export function createEvents(given: EventsNeeds): Events {
     outliers,
     pending: turns.pending,
   })
+  const policy = createPolicy({ ...given, views, store })
   const parts = {
     ...given,
+    policy,
     store,
     snapshots,
     views,

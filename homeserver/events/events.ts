@@ -136,7 +136,13 @@ export interface Events {
   ): Promise<StoredEvent>
   /** Makes a room with its first events in one write. `drafts` follow the create event; each is authorised on the one before. */
   createRoom(
-    create: { version: string; sender: UserId; content: JsonObject },
+    create: {
+      version: string
+      sender: UserId
+      content: JsonObject
+      /** The room's id, for versions in which it can be chosen; a new one when absent. */
+      room?: RoomId
+    },
     drafts: (room: RoomId) => readonly LocalDraft[],
   ): Promise<{ room: RoomId; events: readonly StoredEvent[] }>
   /**

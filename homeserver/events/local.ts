@@ -11,21 +11,24 @@ import {
   type RoomId,
   roomIdOfCreate,
   type ServerName,
+  serverOfUser,
   type UserId,
 } from '../../spec/ids.ts'
 import type { Json, JsonObject } from '../../spec/json.ts'
 import { authEventKeys } from '../../spec/room/auth-events.ts'
+import { prevEventsMax } from '../../spec/room/event-fields.ts'
 import { finishPdu } from '../../spec/room/event-format.ts'
 import { type RoomVersionRules, rulesOf } from '../../spec/room/version.ts'
 import type { Database } from '../database/database.ts'
 import type { Snapshots } from '../state/state.ts'
 import type { LogEntry, LogWriter, Verdict } from '../stream/log.ts'
 import { firstAnswer } from '../stream/settled.ts'
-import { type Acceptor, headRow } from './accept.ts'
+import { type Acceptor, headRow, type Terms } from './accept.ts'
 import { type BuildNeeds, buildEvent, draftJson, requireAuthorised } from './build.ts'
 import type { Events, LocalDraft, LocalTxn, TurnPlan, TurnView } from './events.ts'
 import type { Numbers } from './numbers.ts'
 import { eventEntry, type MembershipRow } from './persist.ts'
+import type { Policy } from './policy.ts'
 import type { EventStore } from './store.ts'
 import type { StoredEvent } from './stored-event.ts'
 import { busy, newTurn, type TurnRoom, type Turns, turnEvent, turnState } from './turns.ts'
@@ -37,6 +40,7 @@ interface Needs extends BuildNeeds {
   readonly log: LogWriter
   readonly turns: Turns
   readonly acceptor: Acceptor
+  readonly policy: Policy
   readonly snapshots: Snapshots
   readonly numbers: Numbers
   readonly membershipRow: MembershipRow
@@ -51,7 +55,7 @@ const roomIdLength = 18
 const txnScope = 'txn'
 
 export function createLocalEvents(needs: Needs): LocalEvents {
-  const { db, store, turns, acceptor } = needs
+  const { db, store, turns, acceptor, policy } = needs
   const txns = new LRUCache<string, Promise<StoredEvent>>({ max: txnsMax })
 
   /** What was done once stays the answer, also when the room's rules would refuse it by now. */
@@ -82,13 +86,20 @@ export function createLocalEvents(needs: Needs): LocalEvents {
           return { event: planned.event, verdict: turn.inFlight.size > 0 ? last(turn) : done }
         const { draft } = planned
         const pdu = await buildEvent(needs, turn, draft)
-        const key = txn && txnKey(txn)
+        if (policy.concerns(turn.state, pdu)) return { toSign: pdu, rules: turn.rules }
+        // An event can have only so many before it.
+        const isLinear = turn.extremities.length <= prevEventsMax
         return await acceptor.accept(turn, pdu, {
-          before: { root: turn.root, rows: [], isLinear: true },
-          ...(txn && { txn: { device: txn.device, id: txn.txnId } }),
-          ...(key && { once: { scope: txnScope, key, answer: pdu.eventId } }),
+          before: isLinear
+            ? { root: turn.root, rows: [], isLinear }
+            : await acceptor.before(turn, pdu),
+          ...termsOf(pdu, txn),
         })
       })
+      // The policy server is asked outside of the turn; its answer comes back in another one.
+      if ('toSign' in staged) {
+        return await commit(await policy.sign(staged.toSign, staged.rules), txn)
+      }
       const verdict = await staged.verdict
       switch (verdict.kind) {
         case 'done':
@@ -103,6 +114,25 @@ export function createLocalEvents(needs: Needs): LocalEvents {
         default:
           verdict satisfies never
       }
+    }
+    throw busy()
+  }
+
+  /** Stores an event of ours that was built in an earlier turn: the room may have gone on since. */
+  async function commit(pdu: Pdu, txn?: LocalTxn): Promise<StoredEvent> {
+    for (let tries = 0; tries < triesMax; tries++) {
+      const staged = await turns.run(pdu.roomId, async (turn) => {
+        const auth = await turnState(turn, store, authEventKeys(pdu, turn.rules))
+        const create = await turnState(turn, store, [stateKeyOf('m.room.create', '')])
+        requireAuthorised(pdu, turn.rules, auth, [...create.values()][0])
+        const before = await acceptor.before(turn, pdu)
+        return await acceptor.accept(turn, pdu, { before, ...termsOf(pdu, txn) })
+      })
+      const verdict = await staged.verdict
+      if (verdict.kind === 'done') return staged.event
+      if (verdict.kind === 'duplicate') return await first(verdict.answer)
+      if (verdict.kind === 'refused')
+        throw new MatrixError('M_UNKNOWN', 'the event could not be stored')
     }
     throw busy()
   }
@@ -126,27 +156,28 @@ export function createLocalEvents(needs: Needs): LocalEvents {
       return result
     },
     createRoom: (create, drafts) => createRoom(needs, create, drafts),
-    prepare: (room, plan) =>
-      turns.run(room, async (turn) => {
+    async prepare(room, plan) {
+      const prepared = await turns.run(room, async (turn) => {
         const planned = await plan(viewOf(turn, store))
-        if (planned.kind === 'stay') return planned.event.pdu
-        return await buildEvent(needs, turn, planned.draft)
-      }),
-    async commitPrepared(pdu) {
-      for (let tries = 0; tries < triesMax; tries++) {
-        const staged = await turns.run(pdu.roomId, async (turn) => {
-          const auth = await turnState(turn, store, authEventKeys(pdu, turn.rules))
-          const create = await turnState(turn, store, [stateKeyOf('m.room.create', '')])
-          requireAuthorised(pdu, turn.rules, auth, [...create.values()][0])
-          return await acceptor.accept(turn, pdu, { before: await acceptor.before(turn, pdu) })
-        })
-        const verdict = await staged.verdict
-        if (verdict.kind === 'done') return staged.event
-        if (verdict.kind === 'refused')
-          throw new MatrixError('M_UNKNOWN', 'the event could not be stored')
-      }
-      throw busy()
+        if (planned.kind === 'stay') return { pdu: planned.event.pdu }
+        const pdu = await buildEvent(needs, turn, planned.draft)
+        // What another server's user sends is theirs to have signed.
+        const isOurs = serverOfUser(pdu.sender) === needs.serverName
+        return isOurs && policy.concerns(turn.state, pdu) ? { pdu, rules: turn.rules } : { pdu }
+      })
+      const { pdu, rules } = prepared
+      return rules === undefined ? pdu : await policy.sign(pdu, rules)
     },
+    commitPrepared: (pdu) => commit(pdu),
+  }
+}
+
+/** What of a client's transaction goes into the write of its event. */
+function termsOf(pdu: Pdu, txn: LocalTxn | undefined): Pick<Terms, 'txn' | 'once'> {
+  if (txn === undefined) return {}
+  return {
+    txn: { device: txn.device, id: txn.txnId },
+    once: { scope: txnScope, key: txnKey(txn), answer: pdu.eventId },
   }
 }
 
@@ -189,7 +220,7 @@ function viewOf(turn: TurnRoom, store: EventStore): TurnView {
 /** All first events of a room in one write: the room is there whole or not at all. */
 async function createRoom(
   needs: Needs,
-  create: { version: string; sender: LocalDraft['sender']; content: JsonObject },
+  create: Parameters<Events['createRoom']>[0],
   drafts: (room: RoomId) => readonly LocalDraft[],
 ): Promise<{ room: RoomId; events: readonly StoredEvent[] }> {
   const rules = rulesOf(create.version)
@@ -201,7 +232,7 @@ async function createRoom(
     sender: create.sender,
     content: create.content,
   }
-  const madeId = rules.createHashRoomId ? undefined : newRoomId(needs)
+  const madeId = rules.createHashRoomId ? undefined : (create.room ?? newRoomId(needs))
   const place = { room: madeId, rules, depth: 1, prevs: [], auth: [] }
   const first = finishPdu(draftJson(needs, draft, place), rules, needs.serverName, needs.key)
   const room = madeId ?? roomIdOfCreate(first.eventId)

@@ -52,6 +52,10 @@ const draft = z.object({
 const joinOptions = z.object({ via, content: content.exactOptional(), reason })
 const knockOptions = z.object({ via, reason })
 const inviteOptions = z.object({ reason, isDirect: z.boolean().exactOptional() })
+const upgradeRequest = z.object({
+  version: z.string(),
+  additionalCreators: z.array(userIdSchema).readonly().exactOptional(),
+})
 const change = z.enum(['kick', 'ban', 'unban'])
 const totalMs = ownedMethodLimits.remoteMs
 
@@ -76,6 +80,7 @@ export function atOwner(
     ...sendingAtOwner(parts),
     ...entering,
     ...moderatingAtOwner(parts),
+    ...upgradingAtOwner(parts, events),
     renew,
     ...createAllRooms({ memberships, renew, leave }),
   }
@@ -212,6 +217,28 @@ function moderatingAtOwner(parts: Parts): Pick<Rooms, 'invite' | 'kick' | 'ban' 
     ban: moderating('ban'),
     unban: moderating('unban'),
   }
+}
+
+function upgradingAtOwner(
+  { rooms, methods }: Parts,
+  events: Pick<Events, 'currentEntry'>,
+): Pick<Rooms, 'upgrade'> {
+  const upgrade = methods.add({
+    name: 'rooms/upgrade',
+    args: z.object({ ...place, request: upgradeRequest }),
+    result: roomIdSchema,
+    async run({ who, room, request }, repeated) {
+      const tombstone = repeated
+        ? (await events.currentEntry(room, 'm.room.tombstone', ''))?.pdu
+        : undefined
+      const next = tombstone?.content['replacement_room']
+      // The first owner has done it: the answer was lost.
+      if (tombstone?.sender === who.user && isRoomId(next)) return next
+      return await rooms.upgrade(who, room, request)
+    },
+    totalMs,
+  })
+  return { upgrade: (who, room, request) => upgrade(room, { who, room, request }) }
 }
 
 function renewingAtOwner({ rooms, methods }: Parts): EngineRooms['renew'] {

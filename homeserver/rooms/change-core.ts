@@ -14,6 +14,7 @@ import type { Events } from '../events/events.ts'
 import type { StoredEvent } from '../events/stored-event.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { LogWriter } from '../stream/log.ts'
+import type { Candidates } from './handshakes.ts'
 import { type MemberChange, planMember } from './member-plan.ts'
 import type { MembershipRow, Memberships } from './rooms.ts'
 
@@ -63,15 +64,15 @@ export function createCore(needs: ChangeNeeds): Core {
   }
 }
 
-/** Servers that may let a user in: who invited them, those that were named, who made the room. */
+/** Servers that may let a user in: who invited them and those that were named; and who made the room. */
 export function candidatesFor(
   row: MembershipRow | undefined,
   room: RoomId,
   named: readonly ServerName[],
-): readonly ServerName[] {
+): Candidates {
   const inviter = row?.membership === 'invite' ? [serverOfUser(row.sender)] : []
   const maker = serverOfRoom(room)
-  return [...new Set([...inviter, ...named, ...(maker === undefined ? [] : [maker])])]
+  return { candidates: [...new Set([...inviter, ...named])], ...(maker && { lastResort: maker }) }
 }
 
 /** The fields that have a value. */

@@ -9,7 +9,7 @@ import type { StoredEvent } from '../events/stored-event.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Logger } from '../platform/log.ts'
 import type { Random } from '../platform/random.ts'
-import type { KeyRing, Remote } from '../ports.ts'
+import type { Identity, KeyRing, Remote } from '../ports.ts'
 import type { LogWriter, Tail } from '../stream/log.ts'
 import type { AllRooms } from './all-rooms.ts'
 import { createClientEvents } from './client-event.ts'
@@ -25,6 +25,9 @@ import { createPages } from './pages.ts'
 import { createPublicRooms } from './public-rooms.ts'
 import { createReading } from './reading.ts'
 import type { Memberships, Rooms } from './rooms.ts'
+import { followUpgrades } from './successor.ts'
+import { createThirdParty, type ThirdPartyExchange } from './third-party.ts'
+import { createUpgrading } from './upgrade.ts'
 import { createSummaries } from './summary.ts'
 import { createViewing } from './viewing.ts'
 import { createWriting } from './writing.ts'
@@ -44,13 +47,19 @@ export interface RoomsNeeds {
   /** Name and avatar of a local user; empty when there are none. */
   readonly profileOf: (user: UserId) => Promise<JsonObject>
   readonly defaultRoomVersion?: string
+  /** Nobody is asked to whom addresses belong when absent. */
+  readonly identity?: Identity
+  /** Copies what a user has set for one room to another; may be done again. */
+  readonly carrySettings?: (user: UserId, from: RoomId, to: RoomId) => Promise<void>
+  /** Is this the process that looks after a room; true where there is only one. */
+  readonly owns?: (room: RoomId) => boolean
   /** Id of the application service in whose exclusive namespace an alias is. */
   readonly aliasOwner?: (alias: RoomAlias) => string | undefined
   readonly logger?: Logger
 }
 
 /** Rooms as the engine's other slices have them. */
-export interface EngineRooms extends Rooms, AllRooms, JumpToDate {
+export interface EngineRooms extends Rooms, AllRooms, JumpToDate, ThirdPartyExchange {
   readonly spaces: Spaces
   /** Carries a changed name or avatar into one room; nothing where the user is not in the room any more. */
   renew(room: RoomId, user: UserId, profile: JsonObject): Promise<void>
@@ -63,19 +72,23 @@ export function createRooms(needs: RoomsNeeds): EngineRooms {
   const { defaultRoomVersion = versionDefault } = needs
   const clientEvents = createClientEvents(needs)
   const directory = createDirectory(needs)
-  const { resolveAlias, roomOf: roomOfAlias, book: aliases, ...aliasing } = directory
+  const { resolveAlias, roomOf: roomOfAlias, book: aliases, moveNames, ...aliasing } = directory
   const handshakes = createHandshakes(needs)
   const changes = createMembershipChanges({ ...needs, handshakes, resolveAlias })
   const viewing = createViewing(needs)
   const history = createHistoryWalk(needs)
   const reading = { ...needs, viewing, clientEvents, history }
   const summaries = createSummaries(needs)
-  const { put: _, leaveRoom: __, ...membership } = changes
+  const { put: _, leaveRoom: __, inviteWith: ___, ...membership } = changes
   evictGuests({ ...needs, changes })
+  const { carrySettings, owns = () => true } = needs
+  if (carrySettings !== undefined) followUpgrades({ ...needs, carrySettings, owns })
   return {
     ...createRoomMaking({ ...needs, defaultRoomVersion, changes, aliases }),
+    ...createUpgrading({ ...needs, moveNames }),
     ...createWriting({ ...needs, changes, roomOfAlias }),
     ...membership,
+    ...createThirdParty({ ...needs, changes, invite: changes.invite }),
     ...createReading(reading),
     ...createPages(reading),
     ...createPublicRooms({ ...needs, summaries }),

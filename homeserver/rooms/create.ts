@@ -94,7 +94,7 @@ export function createRoomMaking(needs: Needs): Pick<Rooms, 'create'> {
   return {
     async create(who, request) {
       if (who.guest) throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'Guests make no rooms')
-      const rules = requireRules(request.roomVersion ?? needs.defaultRoomVersion)
+      const rules = requireCreatable(request.roomVersion ?? needs.defaultRoomVersion)
       requireRequest(who.user, request, rules)
       const alias = aliasOf(request, serverName)
       if (alias !== undefined) await aliases.reserve(alias, who)
@@ -113,8 +113,8 @@ export function createRoomMaking(needs: Needs): Pick<Rooms, 'create'> {
   }
 }
 
-/** Rooms of old versions are taken part in, and not made. */
-function requireRules(version: string): RoomVersionRules {
+/** Rooms of old versions are taken part in, and not made. @throws MatrixError M_UNSUPPORTED_ROOM_VERSION */
+export function requireCreatable(version: string): RoomVersionRules {
   const rules = rulesOf(version)
   if (rules?.creatable === true) return rules
   throw new MatrixError(

@@ -24,6 +24,8 @@ export interface Directory
   readonly book: AliasBook
   /** Where an alias leads; undefined when nowhere. */
   roomOf(alias: RoomAlias): Promise<RoomId | undefined>
+  /** Carries aliases and the place in the public list from a room to the one that replaces it. */
+  moveNames(from: RoomId, to: RoomId): Promise<void>
 }
 
 interface Needs {
@@ -127,6 +129,12 @@ export function createDirectory(needs: Needs): Directory {
         if (error instanceof MatrixError) return undefined
         throw error
       }
+    },
+    async moveNames(from, to) {
+      await queries.moveAliases(db, from, to)
+      if (!(await queries.isPublished(db, from))) return
+      await queries.publishRoom(db, to)
+      await queries.unpublishRoom(db, from)
     },
     async createAlias(who, alias, room) {
       requireOurs(alias)

@@ -4,7 +4,7 @@ import type { RoomAlias, RoomId, ServerName } from '../../spec/ids.ts'
 import { createPerKeyQueue } from '../platform/per-key-queue.ts'
 import { type ChangeNeeds, type Core, candidatesFor, filled } from './change-core.ts'
 import { guestMark } from './guest-eviction.ts'
-import type { Entry, Handshakes } from './handshakes.ts'
+import { type Candidates, type Entry, type Handshakes, isUnable } from './handshakes.ts'
 import type { MemberChange } from './member-plan.ts'
 import { storeOutOfBand } from './out-of-band.ts'
 import type { Requester, Rooms } from './rooms.ts'
@@ -27,12 +27,12 @@ export function createEntering(needs: Needs): Pick<Rooms, 'join' | 'knock'> {
     who: Requester,
     target: RoomId | RoomAlias,
     via: readonly ServerName[],
-  ): Promise<{ room: RoomId; candidates: readonly ServerName[] }> {
+  ): Promise<Candidates & { readonly room: RoomId }> {
     const { room, servers } = isAlias(target)
       ? await needs.resolveAlias(target)
       : { room: target, servers: [] }
     const row = await core.rowOf(who.user, room)
-    return { room, candidates: candidatesFor(row, room, [...servers, ...via]) }
+    return { room, ...candidatesFor(row, room, [...servers, ...via]) }
   }
 
   async function joinHere(change: MemberChange, entry: Entry): Promise<void> {
@@ -65,7 +65,8 @@ export function createEntering(needs: Needs): Pick<Rooms, 'join' | 'knock'> {
   return {
     async join(who, target, { via, content: asked, reason }) {
       const { user, guest } = who
-      const { room, candidates } = await find(who, target, via)
+      const place = await find(who, target, via)
+      const { room } = place
       const given = filled({ ...asked, reason })
       const mark = guest ? guestMark : {}
       const content = { ...(await core.profile(user)), ...given, ...mark }
@@ -73,20 +74,21 @@ export function createEntering(needs: Needs): Pick<Rooms, 'join' | 'knock'> {
         ...{ action: 'join', sender: user, target: user, content, isGuest: guest },
         isIdempotent: Object.keys(given).length === 0,
       }
-      const entry: Entry = { room, user, membership: 'join', content, candidates }
+      const entry: Entry = { ...place, user, membership: 'join', content }
       if (await core.isHere(room)) await joinHere(change, entry)
       else await joinElsewhere(change, entry)
       return room
     },
     async knock(who, target, { via, reason }) {
       const { user } = who
-      const { room, candidates } = await find(who, target, via)
+      const place = await find(who, target, via)
+      const { room } = place
       const content = { ...(await core.profile(user)), ...filled({ reason }) }
       if (await core.isHere(room)) {
         await core.apply(room, { action: 'knock', sender: user, target: user, content })
         return room
       }
-      const entry: Entry = { room, user, membership: 'knock', content, candidates }
+      const entry: Entry = { ...place, user, membership: 'knock', content }
       const { pdu, rules, state } = await handshakes.knock(entry)
       await storeOutOfBand(needs, pdu, rules, strippedFrom(state))
       return room
@@ -96,12 +98,4 @@ export function createEntering(needs: Needs): Pick<Rooms, 'join' | 'knock'> {
 
 function isAlias(target: RoomId | RoomAlias): target is RoomAlias {
   return target.startsWith('#')
-}
-
-/** Could not this server decide on a restricted join. */
-function isUnable(error: unknown): boolean {
-  return (
-    error instanceof MatrixError &&
-    (error.errcode === 'M_UNABLE_TO_AUTHORISE_JOIN' || error.errcode === 'M_UNABLE_TO_GRANT_JOIN')
-  )
 }

@@ -22,15 +22,21 @@ const candidatesMax = 20
 const eventIdLength = 24
 const versions = [...roomVersions.keys()]
 
+/** Servers that may let a user into a room, or out of it. */
+export interface Candidates {
+  /** Asked in order. */
+  readonly candidates: readonly ServerName[]
+  /** Asked when none of them is there and in the room: what they decide, it is not asked again. */
+  readonly lastResort?: ServerName
+}
+
 /** What our user wants to be in a room of other servers. */
-export interface Entry {
+export interface Entry extends Candidates {
   readonly room: RoomId
   readonly user: UserId
   readonly membership: 'join' | 'leave' | 'knock'
   /** Content beside the membership. */
   readonly content: JsonObject
-  /** Servers to ask, in order. */
-  readonly candidates: readonly ServerName[]
 }
 
 export interface Handshakes {
@@ -88,7 +94,7 @@ export function createHandshakes(needs: HandshakeNeeds): Handshakes {
           invite_room_state: state.map((event) => event.pdu.json),
         })
         .catch((error) => {
-          throw error instanceof MatrixError ? outward(error) : error
+          throw error instanceof MatrixError ? refusedInvite(error) : error
         })
       const signed = withSignaturesOf(pdu, answer, rules)
       if (!(await isSignedBy(keys, server, signed, rules))) {
@@ -102,12 +108,17 @@ export function createHandshakes(needs: HandshakeNeeds): Handshakes {
 /** Asks one server after the other until one answers; what it forbids is final. */
 async function firstOf<T>(
   { serverName, logger }: HandshakeNeeds,
-  { room, candidates }: Entry,
+  { room, candidates, lastResort }: Entry,
   ask: (server: ServerName) => Promise<T>,
 ): Promise<T> {
-  const servers = [...new Set(candidates)].filter((server) => server !== serverName)
+  const named = [...new Set(candidates)].filter((server) => server !== serverName)
+  const servers = named.slice(0, candidatesMax)
+  const isNew = lastResort !== undefined && lastResort !== serverName
+  if (isNew && !servers.includes(lastResort)) servers.push(lastResort)
   let failure: MatrixError | undefined
-  for (const server of servers.slice(0, candidatesMax)) {
+  for (const server of servers) {
+    // A server of the room has looked at it and said that it is not the one to ask: it is for the client to name others.
+    if (server === lastResort && isUnable(failure)) break
     try {
       return await ask(server)
     } catch (error) {
@@ -191,6 +202,15 @@ function rebuilt(
   return draft
 }
 
+/** What is wrong with an invite of ours is not our client's fault. {@link https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2inviteroomideventid} */
+function refusedInvite(error: MatrixError): MatrixError {
+  const isOurFault = error.errcode === 'M_MISSING_PARAM' || error.errcode === 'M_INVALID_PARAM'
+  if (!isOurFault) return outward(error)
+  return new MatrixError('M_UNKNOWN', `The other server refused the invite: ${error.message}`, {
+    status: 502,
+  })
+}
+
 /** Our event with the signatures that others put on it; everything else of what they sent back is ours. */
 function withSignaturesOf(pdu: Pdu, answer: JsonObject, rules: RoomVersionRules): Pdu {
   const signatures: Record<string, Json> = { ...objectAt(pdu.json, 'signatures') }
@@ -205,6 +225,14 @@ function withSignaturesOf(pdu: Pdu, answer: JsonObject, rules: RoomVersionRules)
 /** Refusals that the next server would repeat. */
 function isFinal({ errcode }: MatrixError): boolean {
   return errcode === 'M_FORBIDDEN' || errcode === 'M_INCOMPATIBLE_ROOM_VERSION'
+}
+
+/** Could a server not decide on a restricted join. */
+export function isUnable(error: unknown): boolean {
+  return (
+    error instanceof MatrixError &&
+    (error.errcode === 'M_UNABLE_TO_AUTHORISE_JOIN' || error.errcode === 'M_UNABLE_TO_GRANT_JOIN')
+  )
 }
 
 /** A server's failure as our client is told it. */

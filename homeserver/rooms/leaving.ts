@@ -29,8 +29,9 @@ export function createLeaving(needs: Needs): Leaving {
     const { room, user } = row
     const seen = await readStrippedState(db, room, user)
     const senders = seen.flatMap(({ sender }) => (isUserId(sender) ? [serverOfUser(sender)] : []))
-    const candidates = [serverOfUser(row.sender), ...candidatesFor(row, room, senders)]
-    const entry: Entry = { room, user, membership: 'leave', content, candidates }
+    const named = [serverOfUser(row.sender), ...senders]
+    const place = { room, ...candidatesFor(row, room, named) }
+    const entry: Entry = { ...place, user, membership: 'leave', content }
     const made = await handshakes.leave(entry).catch((error) => {
       if (!(error instanceof MatrixError)) throw error
       return leaveAlone(row, content)

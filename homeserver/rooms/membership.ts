@@ -19,6 +19,8 @@ export interface MembershipChanges
   /** A member event as a client wrote it, by PUT of state. */
   put(who: Requester, room: RoomId, target: UserId, content: JsonObject): Promise<StoredEvent>
   leaveRoom(room: RoomId, user: UserId): Promise<void>
+  /** An invite as it stands, of a user here or elsewhere. */
+  inviteWith(room: RoomId, change: MemberChange): Promise<void>
   /** Carries a changed name or avatar into one room; nothing where the user is not in the room any more. */
   renew(room: RoomId, user: UserId, profile: JsonObject): Promise<void>
 }
@@ -55,7 +57,10 @@ function moderate(core: Core, action: MemberAction): Rooms['kick'] {
   }
 }
 
-function createInviting(needs: Needs, core: Core): Pick<MembershipChanges, 'invite' | 'put'> {
+function createInviting(
+  needs: Needs,
+  core: Core,
+): Pick<MembershipChanges, 'invite' | 'inviteWith' | 'put'> {
   const { events, handshakes } = needs
 
   /** An invite that the user's server signs as well. */
@@ -73,7 +78,13 @@ function createInviting(needs: Needs, core: Core): Pick<MembershipChanges, 'invi
     await events.commitPrepared(await handshakes.invite(pdu, rules, server, change.sender))
   }
 
+  async function inviteWith(room: RoomId, change: MemberChange): Promise<void> {
+    if (core.isLocal(change.target)) await core.apply(room, change)
+    else await inviteElsewhere(room, change)
+  }
+
   return {
+    inviteWith,
     async invite({ user: sender }, room, target, { reason, isDirect }) {
       await core.requireHere(sender, room)
       const content = {
@@ -81,9 +92,7 @@ function createInviting(needs: Needs, core: Core): Pick<MembershipChanges, 'invi
         ...filled({ reason }),
         ...(isDirect === true && { is_direct: true }),
       }
-      const change: MemberChange = { action: 'invite', sender, target, content }
-      if (core.isLocal(target)) await core.apply(room, change)
-      else await inviteElsewhere(room, change)
+      await inviteWith(room, { action: 'invite', sender, target, content })
     },
     async put({ user: sender, guest }, room, target, content) {
       const membership = membershipIn(content)

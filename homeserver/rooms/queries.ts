@@ -83,6 +83,11 @@ export async function aliasesOfRoom(
     select alias from room_aliases where room_id = ${room} order by alias limit ${limit}`
 }
 
+/** All aliases of one room lead to another from now on. */
+export async function moveAliases(db: Db, from: RoomId, to: RoomId): Promise<void> {
+  await db`update room_aliases set room_id = ${to} where room_id = ${from}`
+}
+
 export async function isPublished(db: Db, room: RoomId): Promise<boolean> {
   const rows = await db`select room_id from published_rooms where room_id = ${room}`
   return rows.length > 0

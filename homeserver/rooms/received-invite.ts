@@ -1,5 +1,5 @@
 /** Checks of an invite for one of our users. {@link https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2inviteroomideventid} */
-import { forbidden, invalidParam, MatrixError } from '../../spec/errors.ts'
+import { invalidParam, MatrixError } from '../../spec/errors.ts'
 import type { Pdu } from '../../spec/events/event.ts'
 import {
   type EventId,
@@ -9,11 +9,11 @@ import {
   serverOfUser,
   type UserId,
 } from '../../spec/ids.ts'
-import type { JsonObject } from '../../spec/json.ts'
+import { isObject, type JsonObject, objectAt } from '../../spec/json.ts'
 import { examinePdu } from '../../spec/room/event-format.ts'
 import { type RoomVersionRules, rulesOf } from '../../spec/room/version.ts'
 import type { KeyRing } from '../ports.ts'
-import { hasCreateOf } from './shown-state.ts'
+import { hasForeignCreate } from './shown-state.ts'
 import { isSignedBy } from './signed-by.ts'
 
 export interface ReceivedInvite {
@@ -50,13 +50,11 @@ export async function requireInvite(
   if (!(await isSignedBy(keys, origin, pdu, rules))) {
     throw new MatrixError('M_FORBIDDEN', 'the invite is not signed by its sender’s server')
   }
-  // v12+: the room's id has to be shown to be that of its create event.
-  if (rules.createHashRoomId && !hasCreateOf(invite.room, invite.inviteRoomState, rules)) {
-    throw invalidParam('invite_room_state', 'lacks the create event of the room')
+  // v12+: a whole create event has to be that of the room. Not every server sends one with its invites yet.
+  if (rules.createHashRoomId && hasForeignCreate(invite.room, invite.inviteRoomState, rules)) {
+    throw invalidParam('invite_room_state', 'has the create event of another room')
   }
-  if (pdu.content['third_party_invite'] !== undefined) {
-    throw forbidden('third-party invites are not taken')
-  }
+  requireOwnThirdPartyInvite(pdu)
   return { pdu, rules, user }
 }
 
@@ -67,6 +65,14 @@ function examine(event: JsonObject, rules: RoomVersionRules) {
     if (error instanceof MatrixError) throw invalidParam('event', error.message)
     throw error
   }
+}
+
+/** An invite that stands for one to an address is for whom its identity server says. */
+function requireOwnThirdPartyInvite({ content, stateKey }: Pdu): void {
+  const invite = content['third_party_invite']
+  if (invite === undefined) return
+  const signed = isObject(invite) ? objectAt(invite, 'signed') : undefined
+  if (signed?.['mxid'] !== stateKey) throw invalidParam('third_party_invite', 'for another user')
 }
 
 function requireRules(version: string): RoomVersionRules {

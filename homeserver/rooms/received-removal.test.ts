@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import type { RoomId } from '../../spec/ids.ts'
+import { parseServerName, type RoomId } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
 import type { Requester } from './rooms.ts'
 import { openTestRooms, type TestRooms } from './test-rooms.ts'
@@ -68,4 +68,21 @@ it('is not fooled by another server, another room or something that is no event'
 it('leaves rooms that are here to their own events', async () => {
   const { room, removal } = await removedBy(alice)
   expect(await here.remoteMembership.receiveRemoval(here.name, room, removal)).toBeUndefined()
+})
+
+it('takes the refusal of a knock from a server that has a part in the room, and from no other', async () => {
+  const joinRule = { type: 'm.room.join_rules', content: { join_rule: 'knock' } }
+  const room = await here.rooms.create(alice, { initialState: [joinRule] })
+  await there.rooms.knock(bob, room, { via: [here.name] })
+  await here.rooms.kick(alice, room, bob.user)
+  const refusal = await here.events.currentEntry(room, 'm.room.member', bob.user)
+  if (refusal === undefined) throw new Error('no refusal')
+  const { json } = refusal.pdu
+  const stranger = parseServerName('stranger.test')
+  expect(await there.remoteMembership.receiveRemoval(stranger, room, json)).toBeUndefined()
+  expect(await membership(room)).toBe('knock')
+  expect(await there.remoteMembership.receiveRemoval(here.name, room, json)).toBe(
+    refusal.pdu.eventId,
+  )
+  expect(await membership(room)).toBe('leave')
 })

@@ -16,6 +16,7 @@ import {
 import type { JsonObject } from '../../spec/json.ts'
 import { countersignPdu, parsePdu } from '../../spec/room/event-format.ts'
 import type { RoomVersionRules } from '../../spec/room/version.ts'
+import type { Db } from '../database/database.ts'
 import type { Events } from '../events/events.ts'
 import type { StoredEvent } from '../events/stored-event.ts'
 import type { KeyRing } from '../ports.ts'
@@ -75,6 +76,7 @@ export interface RemoteMembershipNeeds {
   readonly serverName: ServerName
   readonly key: SigningKey
   readonly keys: KeyRing
+  readonly db: Db
   readonly log: Pick<LogWriter, 'write'>
   readonly events: Events
   readonly memberships: Memberships

@@ -54,7 +54,10 @@ async function requireAllowed(
   user: UserId,
 ): Promise<void> {
   let isAnyKnown = false
-  for (const room of allowedRooms(rule)) {
+  const rooms = allowedRooms(rule)
+  // Whom a rule that names no room lets in, every server knows: nobody.
+  if (rooms.length === 0) throw forbidden('You are not invited to this room.')
+  for (const room of rooms) {
     if (await memberships.isJoined(user, room)) {
       // Of a room that nobody here is in, what is stored is of another day.
       if ((await memberships.localJoined(room)).length > 0) return

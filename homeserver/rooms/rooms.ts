@@ -2,6 +2,7 @@ import type { DeviceId, EventId, RoomAlias, RoomId, ServerName, UserId } from '.
 import type { JsonObject } from '../../spec/json.ts'
 import type { Seen } from '../events/events.ts'
 import type { StoredEvent } from '../events/stored-event.ts'
+import type { IdentityServer } from '../ports.ts'
 
 /** Who asks: made by client-api/authenticate.ts from the token, passed to every slice. */
 export interface Requester {
@@ -85,9 +86,25 @@ export interface PublicRoomsQuery {
   readonly isRemote?: boolean
 }
 
+/** Body of POST /rooms/{roomId}/upgrade after the border's schema. */
+export interface UpgradeRequest {
+  readonly version: string
+  /** Creators beside the requester; of no meaning where the version has none. */
+  readonly additionalCreators?: readonly UserId[]
+}
+
+/** Whom an invite is for: `email` and an address, say; and who knows whose that is. */
+export interface ThirdPartyInvite {
+  readonly server: IdentityServer
+  readonly medium: string
+  readonly address: string
+}
+
 /** Everything clients do with rooms. Every method decides what the requester may do and throws MatrixError. */
 export interface Rooms {
   create(who: Requester, request: CreateRoomRequest): Promise<RoomId>
+  /** Replaces the room by one of another version and answers it. */
+  upgrade(who: Requester, room: RoomId, request: UpgradeRequest): Promise<RoomId>
   /** Sends a message or state event (`stateKey` present). */
   send(who: Requester, draft: Draft): Promise<EventId>
   redact(
@@ -114,6 +131,8 @@ export interface Rooms {
     user: UserId,
     options: { reason?: string; isDirect?: boolean },
   ): Promise<void>
+  /** Invites whoever has an address. */
+  inviteThirdParty(who: Requester, room: RoomId, invite: ThirdPartyInvite): Promise<void>
   kick(who: Requester, room: RoomId, user: UserId, reason?: string): Promise<void>
   ban(who: Requester, room: RoomId, user: UserId, reason?: string): Promise<void>
   unban(who: Requester, room: RoomId, user: UserId, reason?: string): Promise<void>

@@ -50,19 +50,19 @@ export function strippedFrom(given: readonly JsonObject[]): readonly JsonObject[
   return stripped
 }
 
-/** v12+: is the event that makes the room, whole, among what came with an invite. */
-export function hasCreateOf(
+/** v12+: is there, whole, a create event that did not make the room; a stripped one says nothing. */
+export function hasForeignCreate(
   room: RoomId,
   given: readonly JsonObject[],
   rules: RoomVersionRules,
 ): boolean {
   return given.some((event) => {
-    if (event['type'] !== 'm.room.create') return false
+    if (event['type'] !== 'm.room.create' || event['hashes'] === undefined) return false
     try {
-      return parsePdu(event, rules).roomId === room
+      return parsePdu(event, rules).roomId !== room
     } catch {
-      // What is no event of this version does not make the room.
-      return false
+      // What is no event of this version makes no room.
+      return true
     }
   })
 }

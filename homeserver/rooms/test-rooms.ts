@@ -9,7 +9,7 @@ import {
   type ServerName,
   type UserId,
 } from '../../spec/ids.ts'
-import type { JsonObject } from '../../spec/json.ts'
+import { isObject, type JsonObject, objectAt } from '../../spec/json.ts'
 import { type TestDatabase, testDatabase } from '../database/test-database.ts'
 import { createEvents } from '../events/create-events.ts'
 import type { Events } from '../events/events.ts'
@@ -19,7 +19,7 @@ import { silentLogger } from '../platform/log.ts'
 import { systemRandom } from '../platform/random.ts'
 import type { KeyRing, Remote } from '../ports.ts'
 import { testStream } from '../stream/test-stream.ts'
-import { createRooms, type EngineRooms } from './create-rooms.ts'
+import { createRooms, type EngineRooms, type RoomsNeeds } from './create-rooms.ts'
 import { membershipRowOf } from './membership-row.ts'
 import { createMemberships } from './memberships.ts'
 import { createRemoteMembership, type RemoteMembership } from './remote-membership.ts'
@@ -34,6 +34,8 @@ export interface TestRooms extends AsyncDisposable {
   readonly remoteMembership: RemoteMembership
   readonly database: TestDatabase
   readonly profiles: Map<UserId, JsonObject>
+  /** What this server answers as a policy server; it is none when absent. */
+  readonly policy: { sign?: (event: JsonObject) => JsonObject }
   /** Servers that do not answer. */
   readonly silent: Set<ServerName>
   /** A user of this server, with a device. */
@@ -53,6 +55,7 @@ const keys: KeyRing = { verifyKey: async (server) => keyOf(server).publicKey }
 export async function openTestRooms(
   given: string,
   network: TestNetwork = new Map(),
+  more: Partial<RoomsNeeds> = {},
 ): Promise<TestRooms> {
   const name = parseServerName(given)
   const database = await testDatabase()
@@ -74,11 +77,13 @@ export async function openTestRooms(
     ...parts,
     profileOf: async (user) => profiles.get(user) ?? {},
     aliasOwner: (alias) => (alias.startsWith('#_bridge_') ? 'bridge' : undefined),
+    ...more,
   })
   const remoteMembership = createRemoteMembership(parts)
   await stream.start()
   const server: TestRooms = {
     ...{ name, events, rooms, memberships, remoteMembership, database, profiles, silent },
+    policy: {},
     user: (localpart) => ({
       user: parseUserId(`@${localpart}:${name}`),
       device: parseDeviceId('DEVICE'),
@@ -138,6 +143,17 @@ function remoteOver(self: ServerName, network: TestNetwork, silent: Set<ServerNa
         roomVersion: body.room_version,
         inviteRoomState: body.invite_room_state,
       }),
+    async exchangeThirdPartyInvite(server, room, { sender, state_key: user, content }) {
+      const invite = isObject(content) && objectAt(content, 'third_party_invite')
+      const signed = (invite && objectAt(invite, 'signed')) || {}
+      const ids = { sender: parseUserId(sender), user: parseUserId(user) }
+      await peer(server).rooms.exchangeInvite({ room, ...ids, signed })
+    },
+    async policySign(server, event) {
+      const { sign } = peer(server).policy
+      if (sign === undefined) throw new MatrixError('M_UNRECOGNIZED', 'no policy server')
+      return sign(event)
+    },
     async resolveAlias(server, alias) {
       const { room, servers } = await peer(server).rooms.resolveAlias(alias)
       return { room_id: room, servers }

@@ -6,6 +6,13 @@ import { jsonObject, nothing, openObject, queryList, reason } from '../fields.ts
 const roomId = roomIdSchema
 const roomIdOrAlias = z.union([roomIdSchema, roomAliasSchema])
 const target = z.object({ user_id: userIdSchema, reason })
+/** {@link https://spec.matrix.org/v1.19/client-server-api/#thirdparty_post_matrixclientv3roomsroomidinvite} */
+const thirdParty = z.object({
+  id_server: serverNameSchema,
+  id_access_token: z.string().max(4096),
+  medium: z.string().min(1).max(255),
+  address: z.string().min(1).max(1024),
+})
 /** Servers to ask for a room; more than these are not tried. */
 const via = queryList(serverNameSchema, 50).exactOptional()
 const joined = z.object({ room_id: z.string() })
@@ -30,7 +37,7 @@ export const createRoom = endpoint({
       .max(1000)
       .exactOptional(),
     invite: z.array(userIdSchema).max(1000).exactOptional(),
-    invite_3pid: z.array(jsonObject).max(100).exactOptional(),
+    invite_3pid: z.array(thirdParty).max(100).exactOptional(),
     is_direct: z.boolean().exactOptional(),
     name: z.string().max(16_384).nullable().exactOptional(),
     topic: z.string().max(16_384).nullable().exactOptional(),
@@ -41,6 +48,21 @@ export const createRoom = endpoint({
     visibility: z.enum(['public', 'private']).exactOptional(),
   }),
   reply: joined,
+})
+
+export const upgradeRoom = endpoint({
+  name: 'upgradeRoom',
+  method: 'POST',
+  auth: 'token',
+  rateLimit: 'join',
+  errors: ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_UNSUPPORTED_ROOM_VERSION'],
+  paths: ['/_matrix/client/v3/rooms/{roomId}/upgrade'],
+  params: { roomId },
+  body: z.object({
+    new_version: z.string().max(32),
+    additional_creators: z.array(userIdSchema).max(1000).exactOptional(),
+  }),
+  reply: z.object({ replacement_room: z.string() }),
 })
 
 export const joinRoom = endpoint({
@@ -123,7 +145,8 @@ export const inviteUser = endpoint({
   errors: ['M_FORBIDDEN', 'M_UNSUPPORTED_ROOM_VERSION'],
   paths: ['/_matrix/client/v3/rooms/{roomId}/invite'],
   params: { roomId },
-  body: z.object({ user_id: userIdSchema, reason }),
+  // Either whom, or the address of somebody.
+  body: thirdParty.partial().extend({ user_id: userIdSchema.exactOptional(), reason }),
   reply: nothing,
 })
 

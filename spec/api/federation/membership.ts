@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import { endpoint } from '../../endpoint.ts'
 import { eventIdSchema, roomIdSchema, serverNameSchema, userIdSchema } from '../../ids.ts'
-import { jsonObject, nothing, queryBoolean, queryList } from '../fields.ts'
-import { serverSpec, signed } from './declare.ts'
+import { jsonObject, nothing, openObject, queryBoolean, queryList } from '../fields.ts'
+import { open, serverSpec, signed } from './declare.ts'
 import { stateEventsMax } from './events.ts'
 
 /** Most room versions that a joining server may name. */
@@ -10,6 +10,14 @@ const versionsMax = 100
 /** Most events of stripped state that come with an invite or a knock. */
 export const strippedStateMax = 100
 
+/** Most invites of one address. */
+const boundInvitesMax = 50
+
+const signedThirdParty = openObject({
+  mxid: userIdSchema,
+  token: z.string().min(1).max(255),
+  signatures: jsonObject,
+})
 const member = { roomId: roomIdSchema, userId: userIdSchema }
 const eventInRoom = { roomId: roomIdSchema, eventId: eventIdSchema }
 const versions = queryList(z.string().max(255), versionsMax)
@@ -155,4 +163,55 @@ export const sendInviteV1 = endpoint({
   errors: ['M_INVALID_PARAM', 'M_FORBIDDEN', 'M_INCOMPATIBLE_ROOM_VERSION'],
   reply: z.tuple([z.literal(200), z.object({ event: jsonObject })]),
   spec: serverSpec('PUT', '/_matrix/federation/v1/invite/{roomId}/{eventId}'),
+})
+
+/** A user of the asking server has bound the address that a third-party invite of ours was for. */
+export const exchangeThirdPartyInvite = endpoint({
+  ...signed,
+  name: 'exchangeThirdPartyInvite',
+  method: 'PUT',
+  paths: ['/_matrix/federation/v1/exchange_third_party_invite/{roomId}'],
+  params: { roomId: roomIdSchema },
+  body: z.object({
+    type: z.literal('m.room.member'),
+    room_id: roomIdSchema.optional(),
+    sender: userIdSchema,
+    state_key: userIdSchema,
+    content: z.object({
+      membership: z.literal('invite'),
+      third_party_invite: z.object({
+        display_name: z.string().max(1024),
+        signed: signedThirdParty,
+      }),
+    }),
+  }),
+  errors: ['M_INVALID_PARAM', 'M_FORBIDDEN', 'M_NOT_FOUND'],
+  reply: nothing,
+  spec: serverSpec('PUT', '/_matrix/federation/v1/exchange_third_party_invite/{roomId}'),
+})
+
+/** Told by an identity server, which signs no requests: a user of ours has bound an address. */
+export const onBindThirdParty = endpoint({
+  ...open,
+  name: 'onBindThirdParty',
+  method: 'PUT',
+  paths: ['/_matrix/federation/v1/3pid/onbind'],
+  body: z.object({
+    medium: z.string().max(255),
+    address: z.string().max(1024),
+    mxid: userIdSchema,
+    invites: z
+      .array(
+        z.object({
+          mxid: userIdSchema,
+          room_id: roomIdSchema,
+          sender: userIdSchema,
+          signed: signedThirdParty,
+        }),
+      )
+      .max(boundInvitesMax),
+  }),
+  errors: ['M_FORBIDDEN'],
+  reply: nothing,
+  spec: serverSpec('PUT', '/_matrix/federation/v1/3pid/onbind'),
 })
