@@ -1,11 +1,11 @@
 import { createServer as createHttpServer } from 'node:http'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createOpenid } from '../homeserver/accounts/openid.ts'
 import {
   testServer as serverName,
   type TestAccounts,
   testAccounts,
 } from '../homeserver/accounts/test-accounts.ts'
-import { createOpenid } from '../homeserver/accounts/openid.ts'
 import { createAdministration } from '../homeserver/destinations/administration.ts'
 import { createDeviceLists } from '../homeserver/encryption/device-lists.ts'
 import { createEncryption } from '../homeserver/encryption/encryption.ts'
@@ -24,7 +24,7 @@ import { fillPath } from '../spec/endpoint.ts'
 import { notFound } from '../spec/errors.ts'
 import type { Json, JsonObject } from '../spec/json.ts'
 import { createClientApi } from './client-api.ts'
-import { noRooms, noSpaces } from './test-rooms.ts'
+import { noPurges, noRooms, noSpaces } from './test-rooms.ts'
 
 /** The whole border over the slices of users; there are no rooms. */
 async function start() {
@@ -73,6 +73,8 @@ async function start() {
     presence,
     notifications: { rules: createPushRules(common), pushers: createPushers(common) },
     rooms: noRooms,
+    purges: noPurges,
+    deletions: { begin: async () => '' },
     spaces: noSpaces,
     openid: createOpenid({ ...common, random: systemRandom }),
     memberships,

@@ -9,6 +9,7 @@ import type { Administration } from '../homeserver/destinations/administration.t
 import type { Encryption } from '../homeserver/encryption/encryption.ts'
 import type { KeyBackup } from '../homeserver/encryption/key-backup.ts'
 import type { ToDevice } from '../homeserver/encryption/to-device.ts'
+import type { Purges } from '../homeserver/events/purges.ts'
 import type { Notifications } from '../homeserver/notifications/notifications.ts'
 import type { Clock } from '../homeserver/platform/clock.ts'
 import type { Logger } from '../homeserver/platform/log.ts'
@@ -17,6 +18,7 @@ import type { Remote } from '../homeserver/ports.ts'
 import type { Presence } from '../homeserver/presence/presence.ts'
 import type { Receipts } from '../homeserver/receipts/receipts.ts'
 import type { Typing } from '../homeserver/receipts/typing.ts'
+import type { RoomDeletions } from '../homeserver/rooms/deletion.ts'
 import type { Spaces } from '../homeserver/rooms/hierarchy.ts'
 import type { JumpToDate } from '../homeserver/rooms/jump-to-date.ts'
 import type { Memberships, Requester, Rooms } from '../homeserver/rooms/rooms.ts'
@@ -71,6 +73,8 @@ export interface ClientApiNeeds {
   readonly memberships: Memberships
   readonly remote: Pick<Remote, 'publicRooms'>
   readonly destinations: Administration
+  readonly purges: Purges
+  readonly deletions: RoomDeletions
   readonly sync: Sync
   /** Version of this software. */
   readonly version: string

@@ -1,3 +1,4 @@
+import type { Purges } from '../homeserver/events/purges.ts'
 import type { Spaces } from '../homeserver/rooms/hierarchy.ts'
 import type { JumpToDate } from '../homeserver/rooms/jump-to-date.ts'
 import type { Rooms } from '../homeserver/rooms/rooms.ts'
@@ -42,3 +43,13 @@ export const noRooms: Rooms & JumpToDate = {
 
 /** For tests: an engine in which there is no space. */
 export const noSpaces: Spaces = { hierarchy: absent, summary: absent, forServer: absent }
+
+/** For tests: an engine that deletes nothing. */
+export const noPurges: Purges = {
+  purgeHistory: absent,
+  find: async () => [],
+  row: () => ({}),
+  forgetRoom: absent,
+  isBlocked: async () => false,
+  setBlocked: absent,
+}

@@ -31,7 +31,9 @@ import { createPresence } from './presence/presence.ts'
 import { createReceipts } from './receipts/receipts.ts'
 import { createTyping } from './receipts/typing.ts'
 import { atOwner } from './rooms/at-owner.ts'
+import { refuseBlocked, refuseBlockedInvites } from './rooms/blocked.ts'
 import { createRooms } from './rooms/create-rooms.ts'
+import { createRoomDeletions } from './rooms/deletion.ts'
 import { membershipRowOf } from './rooms/membership-row.ts'
 import { createMemberships } from './rooms/memberships.ts'
 import { handshakesAtOwner } from './rooms/remote-at-owner.ts'
@@ -76,7 +78,8 @@ export async function createHomeserver(needs: HomeserverNeeds) {
   const owned = createOwnedMethods({ ...stream, clock })
   const localEvents = createEvents({
     ...base,
-    ...{ key, keys, writer, log: needs.log, membershipRow: membershipRowOf, processes },
+    ...{ key, keys, writer, log: needs.log, membershipRow: membershipRowOf, processes, jobs },
+    ...{ redactionRetentionMs: config.redactionRetentionMs },
   })
   const events = { ...localEvents, receive: receiveAtOwner(localEvents, owned) }
   const deviceLists = createDeviceLists({ ...base, memberships })
@@ -100,9 +103,15 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     ...{ identity: needs.identity, owns },
     ...{ carrySettings: createCarryOver({ accountData, pushRules }) },
   })
-  const rooms = atOwner(localRooms, owned, { events, memberships })
+  const { purges } = events
+  const rooms = refuseBlocked(atOwner(localRooms, owned, { events, memberships }), purges)
   const localHandshakes = createRemoteMembership({ ...base, key, keys, events, memberships })
-  const remoteMembership = handshakesAtOwner(localHandshakes, owned, events)
+  const handshakes = handshakesAtOwner(localHandshakes, owned, events)
+  const remoteMembership = refuseBlockedInvites(handshakes, purges)
+  const deletions = createRoomDeletions({
+    ...{ ...base, jobs, memberships, purges },
+    leave: (user, room) => rooms.leave({ user, guest: false, admin: false }, room),
+  })
   const accounts = createAccounts({
     ...base,
     jobs,
@@ -129,6 +138,7 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     ...{ accounts, sessions, interactiveAuth, openid, profiles, accountData, appservices },
     ...{ encryption, deviceLists, toDevice, keyBackup },
     ...{ events, rooms, spaces: rooms.spaces, memberships, remoteMembership },
+    ...{ purges, deletions },
     ...{ receipts, typing, presence, notifications },
   }
   const sync = createSync({ ...base, ...slices, log: needs.log })

@@ -105,6 +105,10 @@ export const settingsSchema = z.strictObject({
     'Private networks that requests to other servers may reach, such as 10.0.0.0/8.',
   ),
   federationCaFile: path('', 'PEM certificates trusted for other servers, besides the usual ones.'),
+  federationAllow: list(
+    'Names of servers to talk with, * and ? as wildcards; empty: all but the denied ones.',
+  ),
+  federationDeny: list('Names of servers not to talk with, * and ? as wildcards.'),
   federationNotaries: listOf(
     isServerName,
     'names of servers',
@@ -115,10 +119,6 @@ export const settingsSchema = z.strictObject({
     'lines of <key id> <public key> <milliseconds since 1970>',
     'Keys with which this server signed before, as "ed25519:a_xxxx <Base64> <when it ended>".',
   ),
-  federationAllow: list(
-    'Names of servers to talk with, * and ? as wildcards; empty: all but the denied ones.',
-  ),
-  federationDeny: list('Names of servers not to talk with, * and ? as wildcards.'),
   federationRetryMinMs: integer(
     1_000,
     50,
@@ -155,6 +155,12 @@ export const settingsSchema = z.strictObject({
   ),
   jsonDepth: integer(100, 16, 500, 'Deepest nesting of a JSON body.'),
   syncTimeoutMs: integer(300_000, 1_000, 600_000, 'Longest wait of a sync for something new.'),
+  redactionRetentionMs: integer(
+    604_800_000,
+    0,
+    31_536_000_000,
+    'How long the content of a redacted event is kept in the database.',
+  ),
   logRetentionMs: integer(
     172_800_000,
     3_600_000,

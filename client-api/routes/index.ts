@@ -5,6 +5,7 @@ import type { Route } from '../router.ts'
 import { accountRoutes } from './account.ts'
 import { adminRoutes } from './admin.ts'
 import { federationAdminRoutes } from './admin-federation.ts'
+import { roomAdminRoutes } from './admin-rooms.ts'
 import { deviceRoutes } from './devices.ts'
 import { directoryRoutes } from './directory.ts'
 import { encryptionRoutes } from './encryption.ts'
@@ -51,6 +52,7 @@ export function createRoutes(needs: RouteNeeds): readonly Route[] {
     ...pushRoutes(needs),
     ...adminRoutes(needs),
     ...federationAdminRoutes(needs),
+    ...roomAdminRoutes(needs),
   ])
 }
 

@@ -4,23 +4,18 @@
  */
 import { MatrixError } from '../../spec/errors.ts'
 import { type Pdu, type StateKey, stateKeyOf } from '../../spec/events/event.ts'
-import { type EventId, type ServerName, serverOfUser } from '../../spec/ids.ts'
+import type { EventId, ServerName } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
-import { levelFor, powerLevelsOf, userLevel } from '../../spec/room/power-levels.ts'
 import type { Database } from '../database/database.ts'
 import type { Snapshots } from '../state/state.ts'
 import type { LogEntry, LogWrite, Verdict } from '../stream/log.ts'
+import type { Aftermath } from './aftermath.ts'
+import { createBranches } from './branches.ts'
 import type { Numbers } from './numbers.ts'
-import {
-  currentStateRow,
-  type Effects,
-  eventEntry,
-  eventRow,
-  type MembershipRow,
-} from './persist.ts'
-import { waitingFor } from './queries.ts'
+import { type Effects, eventEntry, eventRow, type MembershipRow } from './persist.ts'
+import { mayRedact } from './redactions.ts'
 import type { Resolver } from './resolution.ts'
-import type { StateChange, StatePayload } from './room-views.ts'
+import type { StateChange } from './room-views.ts'
 import type { EventStore } from './store.ts'
 import type { StateRoot, StoredEvent } from './stored-event.ts'
 import {
@@ -60,8 +55,11 @@ export interface Accepted {
 }
 
 export interface Acceptor {
-  /** State before an event from the events it points at, which must be stored; `given` stands for those that are not. */
-  before(turn: TurnRoom, pdu: Pdu, given?: StateRoot): Promise<Before>
+  /**
+   * State before an event from the events it points at, which must be stored; the states `given` stand for those that
+   * are not.
+   */
+  before(turn: TurnRoom, pdu: Pdu, given?: readonly StateRoot[]): Promise<Before>
   accept(turn: TurnRoom, pdu: Pdu, terms: Terms): Promise<Accepted>
   /** May the sender of a redaction redact its target, by the room's current state. */
   mayRedact(turn: TurnRoom, redaction: Pdu, target: Pdu): Promise<boolean>
@@ -75,15 +73,15 @@ interface Needs {
   readonly numbers: Numbers
   readonly turns: Turns
   readonly membershipRow: MembershipRow
+  readonly aftermath: Aftermath
 }
 
 /** Numbers one event may use: its own and the nodes of its paths. */
 const numbersPerEvent = 40
-/** Forward extremities that a room keeps; the oldest are let go. */
-const extremitiesMax = 50
 
 export function createAcceptor(needs: Needs): Acceptor {
-  const { db, store, snapshots, resolver, numbers, turns, membershipRow } = needs
+  const { store, snapshots, resolver, numbers, turns, membershipRow, aftermath } = needs
+  const branches = createBranches(needs)
 
   const find = (turn: TurnRoom) => (ids: readonly EventId[]) => turnEvents(turn, store, ids)
   const byNumber = (turn: TurnRoom) => async (nrs: readonly number[]) => {
@@ -102,13 +100,13 @@ export function createAcceptor(needs: Needs): Acceptor {
     return await resolver.resolve(turn.room, turn.rules, roots, find(turn), byNumber(turn))
   }
 
-  async function before(turn: TurnRoom, pdu: Pdu, given?: StateRoot): Promise<Before> {
+  async function before(turn: TurnRoom, pdu: Pdu, given?: readonly StateRoot[]): Promise<Before> {
     await numbers.ready(numbersPerEvent)
     if (given === undefined && isSame(pdu.prevEvents, turn.extremities)) {
       return { root: turn.root, rows: [], isLinear: true }
     }
     const prevs = await turnEvents(turn, store, pdu.prevEvents)
-    const roots = given === undefined ? [] : [given]
+    const roots = [...(given ?? [])]
     for (const prev of prevs.values()) {
       if (prev.stateAfter !== undefined) roots.push(prev.stateAfter)
     }
@@ -160,15 +158,17 @@ export function createAcceptor(needs: Needs): Acceptor {
       ? linear(turn, event, key, after)
       : await forked(turn, event, rows)
     const changesState = key !== undefined && changes.some(([, to]) => to === nr)
+    const edges = terms.before.isLinear ? undefined : await branches.edgesOf(turn, event)
     const effects: Effects = {
       changesState,
       replaces: replacedNr,
       redaction: await redactionOf(turn, pdu),
       onBehalfOf: terms.onBehalfOf,
+      isAfterGap: edges?.isAfterGap,
     }
     const entries: LogEntry[] = [eventEntry(event, effects, membershipRow)]
     const others = changes.filter(([, to]) => to !== nr)
-    if (others.length > 0) entries.push(await stateEntry(turn, others))
+    if (others.length > 0) entries.push(await branches.stateEntry(turn, others))
     const tables: Record<string, readonly JsonObject[]> = { room_heads: [headRow(turn)] }
     if (rows.length > 0) tables['state_nodes'] = rows
     if (terms.redactedBy !== undefined) {
@@ -180,14 +180,23 @@ export function createAcceptor(needs: Needs): Acceptor {
       }
       tables['redactions'] = [row]
     }
-    const edges = terms.before.isLinear ? [] : await edgeRows(turn, event)
-    if (edges.length > 0) tables['missing_edges'] = edges
+    if (edges !== undefined) tables['missing_edges'] = edges.rows
+    const jobs = jobsAfter(turn, event, effects)
+    if (jobs.length > 0) tables['jobs'] = jobs
     const verdict = turns.commit(
       turn,
       { entries, tables, ...(terms.once && { once: terms.once }) },
       event,
     )
     return { event, verdict }
+  }
+
+  function jobsAfter(turn: TurnRoom, event: StoredEvent, effects: Effects): JsonObject[] {
+    const { redaction } = effects
+    const jobs = [...aftermath.branched(turn.room, turn.extremities.length)]
+    if (redaction?.valid) jobs.push(...aftermath.redacted(redaction.redacts))
+    if (event.redactedBy !== undefined) jobs.push(...aftermath.redacted(event.pdu.eventId))
+    return jobs
   }
 
   /** Stores an event that does not count: rejected, or soft-failed. */
@@ -219,10 +228,8 @@ export function createAcceptor(needs: Needs): Acceptor {
     event: StoredEvent,
     rows: JsonObject[],
   ): Promise<StateChange[]> {
-    const { eventId, prevEvents, depth } = event.pdu
-    const hasSuccessors = (await waitingFor(db, [eventId])).size > 0
-    const kept = turn.extremities.filter((id) => !prevEvents.includes(id))
-    const extremities = hasSuccessors ? kept : [...kept, eventId].slice(-extremitiesMax)
+    const { eventId, depth } = event.pdu
+    const extremities = await branches.extremitiesWith(turn, event)
     const tips = await turnEvents(turn, store, extremities)
     tips.set(eventId, event)
     const roots: StateRoot[] = []
@@ -234,7 +241,7 @@ export function createAcceptor(needs: Needs): Acceptor {
     turn.pending.set(eventId, event)
     const resolved = await resolveRoots(turn, roots.length > 0 ? roots : [turn.root])
     rows.push(...resolved.rows)
-    const changes = await differenceOf(turn, turn.root, resolved.root)
+    const changes = await branches.changesBetween(turn, turn.root, resolved.root)
     for (const [key, nr] of changes) {
       if (nr === undefined) turn.state.delete(key)
       else turn.state.set(key, nr)
@@ -245,80 +252,21 @@ export function createAcceptor(needs: Needs): Acceptor {
     return changes
   }
 
-  async function differenceOf(
-    turn: TurnRoom,
-    from: StateRoot,
-    to: StateRoot,
-  ): Promise<StateChange[]> {
-    const { added, removed } = await snapshots.difference(from, to)
-    const changes = new Map<StateKey, number | undefined>()
-    const keyOf = async (nr: number) => {
-      const event = await turnEvent(turn, store, nr)
-      return event?.pdu.stateKey === undefined
-        ? undefined
-        : stateKeyOf(event.pdu.type, event.pdu.stateKey)
-    }
-    for (const nr of removed) {
-      const key = await keyOf(nr)
-      if (key !== undefined) changes.set(key, undefined)
-    }
-    for (const nr of added) {
-      const key = await keyOf(nr)
-      if (key !== undefined) changes.set(key, nr)
-    }
-    return [...changes]
-  }
-
-  /** What resolution changed without an event of its own at this position. */
-  async function stateEntry(turn: TurnRoom, changes: readonly StateChange[]): Promise<LogEntry> {
-    const payload: StatePayload = { changes }
-    const members: JsonObject[] = []
-    for (const [key, nr] of changes) {
-      if (!key.startsWith('m.room.member\u0000') || nr === undefined) continue
-      const event = await turnEvent(turn, store, nr)
-      if (event !== undefined) members.push(membershipRow(event))
-    }
-    return {
-      kind: 'state',
-      room: turn.room,
-      ref: JSON.stringify(changes.map(([key, nr]) => [key, nr ?? null])),
-      payload,
-      tables: {
-        current_state: changes.map((change) => currentStateRow(turn.room, change)),
-        ...(members.length > 0 && { memberships: members }),
-      },
-    }
-  }
-
-  /** Edges into what is not stored, and the end of edges that waited for this event. */
-  async function edgeRows(turn: TurnRoom, event: StoredEvent): Promise<JsonObject[]> {
-    const prevs = await turnEvents(turn, store, event.pdu.prevEvents)
-    const rows: JsonObject[] = [{ prev_event_id: event.pdu.eventId, room_id: turn.room }]
-    for (const id of event.pdu.prevEvents) {
-      if (prevs.get(id)?.stateAfter !== undefined) continue
-      rows.push({ prev_event_id: id, event_id: event.pdu.eventId, room_id: turn.room })
-    }
-    return rows
-  }
-
   async function redactionOf(turn: TurnRoom, pdu: Pdu): Promise<Effects['redaction']> {
     if (pdu.type !== 'm.room.redaction' || pdu.redacts === undefined) return undefined
     const target = (await turnEvents(turn, store, [pdu.redacts])).get(pdu.redacts)
-    const valid = target && (await mayRedact(turn, pdu, target.pdu))
+    const valid = target && (await mayRedactNow(turn, pdu, target.pdu))
     return { redacts: pdu.redacts, valid }
   }
 
-  async function mayRedact(turn: TurnRoom, redaction: Pdu, target: Pdu): Promise<boolean> {
-    if (target.roomId !== redaction.roomId || target.type === 'm.room.create') return false
-    // v3+: a redaction counts when its target is of the same server, or its sender may redact.
-    if (serverOfUser(target.sender) === serverOfUser(redaction.sender)) return true
+  async function mayRedactNow(turn: TurnRoom, redaction: Pdu, target: Pdu): Promise<boolean> {
     const key = stateKeyOf('m.room.power_levels', '')
-    const powerLevels = (await turnState(turn, store, [key])).get(key)
-    const levels = powerLevelsOf(turn.rules, (await createOf(turn, store))?.pdu, powerLevels?.pdu)
-    return userLevel(levels, redaction.sender) >= levelFor(levels, 'redact')
+    const powerLevels = (await turnState(turn, store, [key])).get(key)?.pdu
+    const create = (await createOf(turn, store))?.pdu
+    return mayRedact(turn.rules, redaction, target, { create, powerLevels })
   }
 
-  return { before, accept, mayRedact }
+  return { before, accept, mayRedact: mayRedactNow }
 }
 
 /** Row of the table `rooms` after an event. */

@@ -9,6 +9,7 @@ import {
   type ServerName,
 } from '../../spec/ids.ts'
 import type { Database } from '../database/database.ts'
+import type { Jobs } from '../jobs/jobs.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Logger } from '../platform/log.ts'
 import type { Random } from '../platform/random.ts'
@@ -18,18 +19,25 @@ import type { LogRow, LogWriter, Tail } from '../stream/log.ts'
 import type { RunningProcesses } from '../stream/processes.ts'
 import { createAcceptor } from './accept.ts'
 import { createAdmission } from './admission.ts'
+import { createAftermath } from './aftermath.ts'
+import { createBackfill } from './backfill.ts'
 import { createBulkVerifier } from './bulk-verify.ts'
 import type { EventPayload, Events } from './events.ts'
 import { createGaps } from './gaps.ts'
 import { createHistory } from './history.ts'
 import { createImporter } from './import.ts'
+import { joinBranches } from './joining-branches.ts'
 import { createLocalEvents } from './local.ts'
 import { createNumbers } from './numbers.ts'
 import { createOutliers } from './outliers.ts'
 import { eventRow, type MembershipRow, readEventRef } from './persist.ts'
-import { applyOutsideLog, findRoom, validRedactions } from './queries.ts'
+import { createPlacing } from './placing.ts'
 import { createPolicy } from './policy.ts'
+import { isPurge, reducedIn } from './purged.ts'
+import { createPurges } from './purges.ts'
+import { applyOutsideLog, findRoom, validRedactions } from './queries.ts'
 import { createReceiver } from './receive.ts'
+import { reduceRedacted } from './reducing.ts'
 import { createResolver, loadChains } from './resolution.ts'
 import {
   createRoomViews,
@@ -57,9 +65,15 @@ export interface EventsNeeds {
   readonly random: Random
   readonly log: Logger
   readonly membershipRow: MembershipRow
+  /** What is to be done later; nothing is when absent. */
+  readonly jobs?: Pick<Jobs, 'row' | 'handle' | 'wake'>
+  /** How long the content of a redacted event is kept, in ms. */
+  readonly redactionRetentionMs?: number
   /** The other processes of this server; none when absent. */
   readonly processes?: Pick<RunningProcesses, 'alone' | 'ownerOf' | 'onChange'>
 }
+
+const redactionRetentionDefaultMs = 7 * 24 * 3_600_000
 
 /** Builds the slice; before the tail starts, since it sets the loaders of its kinds. */
 export function createEvents(given: EventsNeeds): Events {
@@ -78,7 +92,11 @@ export function createEvents(given: EventsNeeds): Events {
   const resolver = createResolver({ db, snapshots })
   const turns = createTurns({ ...given, log: given.writer, store })
   const verifier = createVerifier(given)
-  const acceptor = createAcceptor({ db, store, snapshots, resolver, numbers, turns, membershipRow })
+  const { jobs = noJobs, redactionRetentionMs: retentionMs = redactionRetentionDefaultMs } = given
+  const aftermath = createAftermath({ ...given, retentionMs })
+  const acceptor = createAcceptor({
+    ...{ db, store, snapshots, resolver, numbers, turns, membershipRow, aftermath },
+  })
   const outliers = createOutliers({ db, store, numbers, verifier })
   const gaps = createGaps({
     ...given,
@@ -109,9 +127,20 @@ export function createEvents(given: EventsNeeds): Events {
   const admission = createAdmission({ db, store, numbers })
   const importer = createImporter({ ...parts, log: given.writer, bulk, admission })
   const history = createHistory(parts)
-  const timestamps = createTimestamps({ ...parts, history, takeHistory: history.takeFrom })
+  const placing = createPlacing(parts)
+  const { backfill, takeFrom } = createBackfill({ ...parts, placing })
+  const timestamps = createTimestamps({ ...parts, history, takeHistory: takeFrom })
   const visibility = createVisibility(parts)
+  const purges = createPurges({ ...parts, jobs })
+  reduceRedacted({ db, store, jobs })
 
+  tail.subscribe('stored events', (rows) => {
+    for (const row of rows) {
+      const reduced = reducedIn(row)
+      if (reduced !== undefined) store.forget(reduced.nr, reduced.id)
+      if (isPurge(row)) store.clear()
+    }
+  })
   tail.loader('event', (rows) => loadEvents(db, store, rows))
   tail.loader('state', async (rows) => rows.map(readStatePayload))
 
@@ -119,6 +148,12 @@ export function createEvents(given: EventsNeeds): Events {
     const view = await views.get(room)
     return keyed(await store.byNumber([...(view?.entries.values() ?? [])]))
   }
+
+  const extremities: Events['extremities'] = async (room) => {
+    const row = await findRoom(db, room)
+    return { ids: (row?.extremities ?? []).filter(isEventId), depth: row?.depth ?? 0 }
+  }
+  joinBranches({ ...given, jobs, views, events: { append: local.append, extremities } })
 
   return {
     get: (ids) => store.get(ids),
@@ -149,10 +184,7 @@ export function createEvents(given: EventsNeeds): Events {
       return [...(await store.byNumber(nrs)).values()]
     },
     timeline: (room, range) => timelines.read(room, range),
-    async extremities(room) {
-      const row = await findRoom(db, room)
-      return { ids: (row?.extremities ?? []).filter(isEventId), depth: row?.depth ?? 0 }
-    },
+    extremities,
     async authChain(ids) {
       const start = await store.get(ids)
       const events = new Map(start)
@@ -178,9 +210,20 @@ export function createEvents(given: EventsNeeds): Events {
     ...receiver,
     ...importer,
     ...history,
+    backfill,
+    purges,
     ...timestamps,
     ...visibility,
   }
+}
+
+/** For an engine that does nothing later. */
+const noJobs: Pick<Jobs, 'row' | 'handle' | 'wake'> = {
+  row() {
+    throw new Error('there are no jobs')
+  },
+  handle() {},
+  wake() {},
 }
 
 function keyed(events: ReadonlyMap<number, StoredEvent>): Map<StateKey, StoredEvent> {
@@ -197,7 +240,7 @@ async function loadEvents(
   db: Database,
   store: ReturnType<typeof createEventStore>,
   rows: readonly LogRow[],
-): Promise<readonly EventPayload[]> {
+): Promise<readonly (EventPayload | undefined)[]> {
   const refs = rows.map(({ ref }) => readEventRef(ref))
   const events = await store.byNumber(refs.map(({ nr }) => nr))
   const redactions: string[] = []
@@ -205,13 +248,15 @@ async function loadEvents(
     if (pdu.type === 'm.room.redaction') redactions.push(pdu.eventId)
   const targets =
     redactions.length === 0 ? new Map<string, string>() : await validRedactions(db, redactions)
-  return refs.map(({ nr, changesState, onBehalfOf, deliveredBy }) => {
+  return refs.map(({ nr, changesState, isAfterGap, onBehalfOf, deliveredBy }) => {
     const event = events.get(nr)
-    if (event === undefined) throw new Error(`the event ${nr} of a log row is not stored`)
+    // It was purged since.
+    if (event === undefined) return undefined
     const redacts = targets.get(event.pdu.eventId)
     return {
       event,
       changesState,
+      ...(isAfterGap && { isAfterGap }),
       ...(isServerName(onBehalfOf) && { onBehalfOf }),
       ...(isServerName(deliveredBy) && { deliveredBy }),
       ...(redacts !== undefined && { redacts: parseEventId(redacts) }),

@@ -3,6 +3,7 @@ import type { DeviceId, EventId, RoomId, ServerName, UserId } from '../../spec/i
 import type { JsonObject } from '../../spec/json.ts'
 import type { RoomVersionRules } from '../../spec/room/version.ts'
 import type { EventJson } from '../ports.ts'
+import type { Purges } from './purges.ts'
 import type { HistoryPoint, StateRoot, StoredEvent } from './stored-event.ts'
 
 /** What `receive` made of a PDU. */
@@ -77,11 +78,14 @@ export interface Events {
   currentEntry(room: RoomId, type: string, stateKey: string): Promise<StoredEvent | undefined>
   /** The current state events of one type. */
   currentOfType(room: RoomId, type: string): Promise<readonly StoredEvent[]>
-  /** Live events of a room with after < position <= upTo, oldest first, the newest `limit` of them. */
+  /**
+   * Live events of a room with after < position <= upTo, oldest first, the newest `limit` of them. None from before the
+   * newest gap in the range: events are missing there, so it is `limited`, and `isAfterGap` when the gap set the bound.
+   */
   timeline(
     room: RoomId,
     range: { after: number; upTo: number; limit: number },
-  ): Promise<{ events: readonly StoredEvent[]; limited: boolean }>
+  ): Promise<{ events: readonly StoredEvent[]; limited: boolean; isAfterGap?: boolean }>
   /** History order: up to `limit` events beyond `from` in the direction, accepted ones only. */
   history(
     room: RoomId,
@@ -173,6 +177,8 @@ export interface Events {
     from: readonly EventId[],
     limit: number,
   ): Promise<readonly StoredEvent[]>
+  /** Taking history, or whole rooms, out of the database. */
+  readonly purges: Purges
 }
 
 /** A search by time. */
@@ -199,6 +205,8 @@ export interface EventPayload {
   readonly event: StoredEvent
   /** Set when the event changed the room's current state. */
   readonly changesState: boolean
+  /** Something right before the event is not here. */
+  readonly isAfterGap?: boolean
   /** The event that this one, an accepted redaction, redacts. */
   readonly redacts?: EventId
   /**

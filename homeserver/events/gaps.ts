@@ -1,4 +1,4 @@
-/** Fetching what is missing, before a room's turn: auth events, earlier events, the state at a gap, older history. */
+/** Fetching what is missing, before a room's turn: auth events, earlier events, the state at a gap. */
 import { MatrixError } from '../../spec/errors.ts'
 import { type Pdu, type StateKey, stateKeyOf } from '../../spec/events/event.ts'
 import {
@@ -13,6 +13,7 @@ import type { RoomVersionRules } from '../../spec/room/version.ts'
 import type { Database } from '../database/database.ts'
 import type { Remote } from '../ports.ts'
 import type { Snapshots } from '../state/state.ts'
+import { ancestorsOf } from './ancestors.ts'
 import type { Numbers } from './numbers.ts'
 import type { Outliers } from './outliers.ts'
 import { applyOutsideLog, findRoom } from './queries.ts'
@@ -22,18 +23,22 @@ import type { StateRoot, StoredEvent } from './stored-event.ts'
 export interface Gaps {
   /** Afterwards the auth events of a PDU are stored. @throws MatrixError when they cannot be had */
   fetchAuthEvents(origin: ServerName, pdu: Pdu, rules: RoomVersionRules): Promise<void>
+  /** The events right before a PDU that have no place in the room here. */
+  missingBefore(pdu: Pdu): Promise<readonly EventId[]>
   /**
-   * Fetches the events before a PDU, oldest first to `process`. When they do not reach what is stored, answers the
-   * state before the PDU as the origin says it.
+   * Asks the origin for the events before a PDU back to what is here, as far as the limits go. Answers those from which
+   * the PDU can be reached, each after the ones before it; nothing is stored.
    */
-  fetchPrevEvents(
+  fetchEarlier(origin: ServerName, pdu: Pdu, rules: RoomVersionRules): Promise<readonly Pdu[]>
+  /**
+   * The states after those events right before a PDU that are not here, as the origin says them; undefined when all
+   * are here. @throws MatrixError when they cannot be had
+   */
+  statesAtGap(
     origin: ServerName,
     pdu: Pdu,
     rules: RoomVersionRules,
-    process: (older: readonly Pdu[]) => Promise<void>,
-  ): Promise<StateRoot | undefined>
-  /** State before an event that has a prev event which is not here; undefined when all are. */
-  stateForGap(origin: ServerName, pdu: Pdu, rules: RoomVersionRules): Promise<StateRoot | undefined>
+  ): Promise<readonly StateRoot[] | undefined>
   /** The state before an event as another server says it, stored as a snapshot. */
   fetchState(
     origin: ServerName,
@@ -45,9 +50,18 @@ export interface Gaps {
   snapshotOf(events: Iterable<StoredEvent>): Promise<StateRoot>
 }
 
-/** Events asked for at once by get_missing_events, and auth events fetched one by one. */
-const missingMax = 20
-const singleFetchesMax = 50
+export const gapLimits = {
+  /** Events of one question to get_missing_events, questions about one gap, and bytes of all their events. */
+  missing: 20,
+  rounds: 10,
+  bytes: 8 * 1024 * 1024,
+  /** Events fetched one by one for one purpose, at a time, and how far back along auth events. */
+  single: 50,
+  atOnce: 8,
+  authLevels: 10,
+  /** Events right before one event whose state is asked for. */
+  statesPerGap: 5,
+} as const
 /** Numbers a snapshot may use for its nodes, per event. */
 const nodesPerEvent = 4
 const chunkNodes = 1_000
@@ -63,15 +77,9 @@ interface Needs {
   readonly pending: (room: RoomId, id: EventId) => StoredEvent | undefined
 }
 
-export function createGaps({
-  db,
-  store,
-  snapshots,
-  numbers,
-  outliers,
-  remote,
-  pending,
-}: Needs): Gaps {
+export function createGaps(needs: Needs): Gaps {
+  const { db, store, snapshots, numbers, outliers, remote, pending } = needs
+
   async function absent(
     room: RoomId,
     ids: readonly EventId[],
@@ -89,69 +97,140 @@ export function createGaps({
     })
   }
 
-  const unplaced = (pdu: Pdu) =>
-    absent(pdu.roomId, pdu.prevEvents, ({ stateAfter }) => stateAfter !== undefined)
+  const unplaced = (room: RoomId, ids: readonly EventId[]) =>
+    absent(room, ids, ({ stateAfter }) => stateAfter !== undefined)
 
   async function fetchAuthEvents(
     origin: ServerName,
     pdu: Pdu,
     rules: RoomVersionRules,
   ): Promise<void> {
-    if ((await absent(pdu.roomId, pdu.authEvents)).length === 0) return
-    const chain = await remote.eventAuth(origin, pdu.roomId, pdu.eventId)
-    await outliers.store(rules, await outliers.verify(pdu.roomId, rules, chain))
-    const still = await absent(pdu.roomId, pdu.authEvents)
-    await fetchSingly(origin, pdu.roomId, still, rules)
-    if ((await absent(pdu.roomId, pdu.authEvents)).length > 0) {
+    const { roomId: room, authEvents } = pdu
+    if ((await absent(room, authEvents)).length === 0) return
+    const chain = await orNothing(() => remote.eventAuth(origin, room, pdu.eventId))
+    await outliers.store(rules, await outliers.verify(room, rules, chain))
+    await fetchChain(origin, room, await absent(room, authEvents), rules)
+    if ((await absent(room, authEvents)).length > 0) {
       throw new MatrixError('M_NOT_FOUND', 'auth events are missing')
     }
   }
 
+  /** Events one by one, with those that authorise them. */
+  async function fetchChain(
+    origin: ServerName,
+    room: RoomId,
+    ids: readonly EventId[],
+    rules: RoomVersionRules,
+  ): Promise<void> {
+    const found = new Map<EventId, Pdu>()
+    let wanted = ids
+    for (let level = 0; wanted.length > 0 && level < gapLimits.authLevels; level++) {
+      const pdus = await fetchSingly(
+        origin,
+        room,
+        wanted.slice(0, gapLimits.single - found.size),
+        rules,
+      )
+      for (const pdu of pdus) found.set(pdu.eventId, pdu)
+      const named = new Set(pdus.flatMap(({ authEvents }) => authEvents))
+      wanted = (await absent(room, [...named])).filter((id) => !found.has(id))
+    }
+    await outliers.store(rules, [...found.values()])
+  }
+
+  /** Those that the origin has and that pass the checks on receipt. */
   async function fetchSingly(
     origin: ServerName,
     room: RoomId,
     ids: readonly EventId[],
     rules: RoomVersionRules,
-  ) {
+  ): Promise<Pdu[]> {
     const found: JsonObject[] = []
-    for (const id of ids.slice(0, singleFetchesMax)) {
-      try {
-        found.push(await remote.getEvent(origin, id))
-      } catch (error) {
-        if (!(error instanceof MatrixError)) throw error
-      }
+    for (let at = 0; at < ids.length; at += gapLimits.atOnce) {
+      const some = ids.slice(at, at + gapLimits.atOnce)
+      const answers = await Promise.all(
+        some.map((id) => orNothing(async () => [await remote.getEvent(origin, id)])),
+      )
+      found.push(...answers.flat())
     }
-    await outliers.store(rules, await outliers.verify(room, rules, found))
+    const wanted = new Set(ids)
+    const pdus = await outliers.verify(room, rules, found)
+    return pdus.filter(({ eventId }) => wanted.has(eventId))
   }
 
-  async function fetchPrevEvents(
+  async function fetchEarlier(
     origin: ServerName,
     pdu: Pdu,
     rules: RoomVersionRules,
-    process: (older: readonly Pdu[]) => Promise<void>,
-  ): Promise<StateRoot | undefined> {
-    if ((await unplaced(pdu)).length === 0) return undefined
-    const { roomId: room, eventId } = pdu
+  ): Promise<readonly Pdu[]> {
+    const { roomId: room } = pdu
     const row = await findRoom(db, room)
-    const earliest = (row?.extremities ?? []).filter(isEventId)
-    const query = { earliest, latest: [eventId], limit: missingMax, minDepth: 0 }
-    try {
-      const found = await remote.missingEvents(origin, room, query)
-      const older = await outliers.verify(room, rules, found.slice(0, missingMax))
-      await process(older.filter((event) => event.eventId !== eventId).sort(byDepth))
-    } catch (error) {
-      if (!(error instanceof MatrixError)) throw error
+    const earliest = (row?.extremities ?? []).filter(isEventId).slice(-gapLimits.missing)
+    const found = new Map<EventId, Pdu>()
+    let latest: readonly EventId[] = [pdu.eventId]
+    for (let round = 0, bytes = 0; round < gapLimits.rounds && bytes < gapLimits.bytes; round++) {
+      const query = { earliest, latest, limit: gapLimits.missing, minDepth: 0 }
+      const answer = await orNothing(() => remote.missingEvents(origin, room, query))
+      const pdus = await outliers.verify(room, rules, answer.slice(0, gapLimits.missing))
+      const fresh = pdus.filter(({ eventId }) => eventId !== pdu.eventId && !found.has(eventId))
+      for (const one of fresh) {
+        found.set(one.eventId, one)
+        bytes += sizeOf(one)
+      }
+      // Who gives fewer than were asked for has no more.
+      if (fresh.length === 0 || answer.length < gapLimits.missing) break
+      latest = await beginnings(room, fresh, found)
+      if (latest.length === 0) break
     }
-    return await stateForGap(origin, pdu, rules)
+    return ancestorsOf(pdu, found)
   }
 
-  async function stateForGap(
+  /** Events of these with a predecessor that is neither among what was found nor here. */
+  async function beginnings(
+    room: RoomId,
+    pdus: readonly Pdu[],
+    found: ReadonlyMap<EventId, Pdu>,
+  ): Promise<EventId[]> {
+    const outside = new Set(pdus.flatMap(({ prevEvents }) => prevEvents))
+    for (const id of found.keys()) outside.delete(id)
+    const missing = new Set(await unplaced(room, [...outside]))
+    return pdus
+      .filter(({ prevEvents }) => prevEvents.some((id) => missing.has(id)))
+      .map(({ eventId }) => eventId)
+      .slice(0, gapLimits.missing)
+  }
+
+  async function statesAtGap(
     origin: ServerName,
-    pdu: Pdu,
+    { roomId: room, prevEvents }: Pdu,
     rules: RoomVersionRules,
-  ): Promise<StateRoot | undefined> {
-    if ((await unplaced(pdu)).length === 0) return undefined
-    return await fetchState(origin, pdu.roomId, pdu.eventId, rules)
+  ): Promise<readonly StateRoot[] | undefined> {
+    const missing = await unplaced(room, prevEvents)
+    if (missing.length === 0) return undefined
+    if (missing.length > gapLimits.statesPerGap) {
+      throw new MatrixError('M_NOT_FOUND', 'too many earlier events are missing')
+    }
+    const roots: StateRoot[] = []
+    for (const id of missing) roots.push(await stateAfter(origin, room, id, rules))
+    return roots
+  }
+
+  /** The state after an event that itself stays where it is. */
+  async function stateAfter(
+    origin: ServerName,
+    room: RoomId,
+    id: EventId,
+    rules: RoomVersionRules,
+  ): Promise<StateRoot> {
+    const before = await fetchState(origin, room, id, rules)
+    const known = (await store.get([id])).get(id)?.pdu
+    const pdu = known ?? (await fetchSingly(origin, room, [id], rules))[0]
+    if (pdu === undefined) throw new MatrixError('M_NOT_FOUND', 'an earlier event is missing')
+    if (pdu.stateKey === undefined) return before
+    const event = (await outliers.store(rules, [pdu])).get(id)
+    if (event === undefined || event.rejected !== undefined) return before
+    const change = new Map([[stateKeyOf(pdu.type, pdu.stateKey), event.nr]])
+    return await changed(before, change)
   }
 
   async function fetchState(
@@ -163,12 +242,12 @@ export function createGaps({
     const ids = await remote.stateIds(origin, room, event)
     const all = [...new Set([...ids.auth_chain_ids, ...ids.pdu_ids])]
     const missing = await absent(room, all)
-    if (missing.length > singleFetchesMax) {
+    if (missing.length > gapLimits.single) {
       const whole = await remote.state(origin, room, event)
       const pdus = await outliers.verify(room, rules, [...whole.auth_chain, ...whole.pdus])
       await outliers.store(rules, pdus)
     } else if (missing.length > 0) {
-      await fetchSingly(origin, room, missing, rules)
+      await outliers.store(rules, await fetchSingly(origin, room, missing, rules))
     }
     const state = await store.get(ids.pdu_ids)
     return await snapshotOf(
@@ -183,19 +262,44 @@ export function createGaps({
     for (const { nr, pdu } of events) {
       if (pdu.stateKey !== undefined) changes.set(stateKeyOf(pdu.type, pdu.stateKey), nr)
     }
+    return await changed(0, changes)
+  }
+
+  /** A stored snapshot with some keys changed, stored as well. */
+  async function changed(
+    from: StateRoot,
+    changes: ReadonlyMap<StateKey, number>,
+  ): Promise<StateRoot> {
     await numbers.ready(changes.size * nodesPerEvent)
-    const { root, rows } = await snapshots.update(0, changes)
+    const { root, rows } = await snapshots.update(from, changes)
     for (let at = 0; at < rows.length; at += chunkNodes) {
       await applyOutsideLog(db, 'state_nodes', JSON.stringify(rows.slice(at, at + chunkNodes)))
     }
     return root
   }
 
-  return { fetchAuthEvents, fetchPrevEvents, stateForGap, fetchState, snapshotOf }
+  return {
+    fetchAuthEvents,
+    missingBefore: ({ roomId, prevEvents }) => unplaced(roomId, prevEvents),
+    fetchEarlier,
+    statesAtGap,
+    fetchState,
+    snapshotOf,
+  }
 }
 
-function byDepth(a: Pdu, b: Pdu): number {
-  return a.depth - b.depth
+/** A server that refuses or is silent has nothing. */
+async function orNothing<T>(ask: () => Promise<readonly T[]>): Promise<readonly T[]> {
+  try {
+    return await ask()
+  } catch (error) {
+    if (error instanceof MatrixError) return []
+    throw error
+  }
+}
+
+function sizeOf({ text, json }: Pdu): number {
+  return text?.length ?? JSON.stringify(json).length
 }
 
 /** The id of a room's create event, where the room's id is its hash. */

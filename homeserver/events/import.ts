@@ -17,7 +17,7 @@ import type { Events, JoinedRoom } from './events.ts'
 import { createIdFor } from './gaps.ts'
 import { judge } from './judge.ts'
 import type { Numbers } from './numbers.ts'
-import { currentStateRow, eventEntry, type MembershipRow } from './persist.ts'
+import { currentStateRow, eventEntry, type MembershipRow, splitKey } from './persist.ts'
 import { applyOutsideLog } from './queries.ts'
 import type { StatePayload } from './room-views.ts'
 import type { EventStore } from './store.ts'
@@ -162,6 +162,7 @@ export function createImporter(needs: Needs): Pick<Events, 'importRoom'> {
       changesState: true,
       replaces: replaced ? replaced.nr : undefined,
       deliveredBy: joined.origin,
+      isAfterGap: join.prevEvents.length > 0,
     }
     const verdict = await needs.log.write({
       claim: { room },
@@ -196,6 +197,9 @@ function stateEntry(
   members: readonly JsonObject[],
 ): LogEntry {
   const payload: StatePayload = { changes: [], isAll: true }
+  const ended = gone
+    .map(splitKey)
+    .flatMap(([type, user]) => (type === 'm.room.member' ? { room_id: room, user_id: user } : []))
   return {
     kind: 'state',
     room,
@@ -203,7 +207,7 @@ function stateEntry(
     payload,
     tables: {
       current_state: gone.map((key) => currentStateRow(room, [key, undefined])),
-      memberships: members,
+      memberships: [...members, ...ended],
     },
   }
 }

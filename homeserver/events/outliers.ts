@@ -1,12 +1,10 @@
 /** Events stored for what they authorise and not for a place in history: auth events, state fetched from others. */
-import type { Pdu, StateKey } from '../../spec/events/event.ts'
-import { stateKeyOf } from '../../spec/events/event.ts'
+import type { Pdu } from '../../spec/events/event.ts'
 import { createIdOfRoom, type EventId, type RoomId } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
-import { checkAuthEvents } from '../../spec/room/authorize.ts'
 import type { RoomVersionRules } from '../../spec/room/version.ts'
 import type { Database } from '../database/database.ts'
-import { judge } from './judge.ts'
+import { refusalByOwn } from './judge.ts'
 import type { Numbers } from './numbers.ts'
 import { eventRow } from './persist.ts'
 import { applyOutsideLog } from './queries.ts'
@@ -18,8 +16,9 @@ export interface Outliers {
   /** Verifies events of a room and leaves out what fails. */
   verify(room: RoomId, rules: RoomVersionRules, events: readonly JsonObject[]): Promise<Pdu[]>
   /**
-   * Stores verified events, each judged by its own auth events; one that fails, or whose auth events are not here, is
-   * stored as rejected. Answers all of them, those that were here before included.
+   * Stores verified events, each judged by its own auth events: one that fails is stored as rejected, for good. One
+   * whose auth events are not here is not stored, nor what builds on it: they may come another time. Answers all that
+   * are stored, those that were here before included.
    */
   store(rules: RoomVersionRules, pdus: readonly Pdu[]): Promise<Map<EventId, StoredEvent>>
   /** As `store` for a single event whose auth events are not known, with rows for the caller's own write. */
@@ -72,7 +71,11 @@ export function createOutliers({ db, store, numbers, verifier }: Needs): Outlier
       const fresh: StoredEvent[] = []
       for (const pdu of ordered) {
         if (events.has(pdu.eventId)) continue
-        const event = await make(pdu, refusal(pdu, rules, events, create && events.get(create)))
+        if (pdu.authEvents.some((id) => !events.has(id))) continue
+        const event = await make(
+          pdu,
+          refusalByOwn(pdu, rules, events, create && events.get(create)),
+        )
         events.set(pdu.eventId, event)
         fresh.push(event)
       }
@@ -85,28 +88,6 @@ export function createOutliers({ db, store, numbers, verifier }: Needs): Outlier
       return new Map(stored)
     },
   }
-}
-
-/** Why an event is refused by its own auth events; undefined when they allow it. */
-function refusal(
-  pdu: Pdu,
-  rules: RoomVersionRules,
-  events: ReadonlyMap<EventId, StoredEvent>,
-  create: StoredEvent | undefined,
-): string | undefined {
-  const own: Pdu[] = []
-  for (const id of pdu.authEvents) {
-    const event = events.get(id)
-    if (event === undefined) return `the auth event ${id} is missing`
-    own.push(event.pdu)
-  }
-  const listed = checkAuthEvents(pdu, rules, own, (id) => events.get(id)?.rejected !== undefined)
-  if (listed.kind === 'reject') return listed.reason
-  const state = new Map<StateKey, Pdu>(
-    own.map((event) => [stateKeyOf(event.type, event.stateKey ?? ''), event]),
-  )
-  const verdict = judge(pdu, rules, state, create)
-  return verdict.kind === 'reject' ? verdict.reason : undefined
 }
 
 /** Auth events before what they authorise; a cycle, which no honest server makes, ends where it was entered. */

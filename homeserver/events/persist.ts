@@ -44,6 +44,8 @@ export interface Effects {
     | undefined
   readonly onBehalfOf?: ServerName | undefined
   readonly deliveredBy?: ServerName | undefined
+  /** Something right before the event is not here. */
+  readonly isAfterGap?: boolean | undefined
 }
 
 /** The log row of a live event with the rows of other tables that share its position. */
@@ -70,11 +72,13 @@ export function eventEntry(
     const row = { redacts, event_id: pdu.eventId, room_id: pdu.roomId }
     tables['redactions'] = [valid === undefined ? row : { ...row, valid }]
   }
+  if (effects.isAfterGap) tables['timeline_gaps'] = [{ room_id: pdu.roomId }]
   const payload: EventPayload = {
     event,
     changesState: effects.changesState,
     ...(effects.onBehalfOf !== undefined && { onBehalfOf: effects.onBehalfOf }),
     ...(effects.deliveredBy !== undefined && { deliveredBy: effects.deliveredBy }),
+    ...(effects.isAfterGap && { isAfterGap: true }),
     ...(effects.redaction?.valid === true && { redacts: effects.redaction.redacts }),
   }
   return {
@@ -87,25 +91,34 @@ export function eventEntry(
   }
 }
 
-function eventRef(nr: number, { changesState, onBehalfOf, deliveredBy }: Effects): string {
-  return `${nr} ${changesState ? 1 : 0} ${onBehalfOf ?? ''} ${deliveredBy ?? ''}`
+function eventRef(
+  nr: number,
+  { changesState, onBehalfOf, deliveredBy, isAfterGap }: Effects,
+): string {
+  const flags = `${changesState ? 1 : 0}${isAfterGap ? 'g' : ''}`
+  return `${nr} ${flags} ${onBehalfOf ?? ''} ${deliveredBy ?? ''}`
 }
 
 /** Reads the `ref` of an event row. */
 export function readEventRef(ref: string): {
   nr: number
   changesState: boolean
+  isAfterGap: boolean
   onBehalfOf: string | undefined
   deliveredBy: string | undefined
 } {
-  const [nr = '0', changes, onBehalfOf, deliveredBy] = ref.split(' ')
+  const [nr = '0', flags = '', onBehalfOf, deliveredBy] = ref.split(' ')
   return {
     nr: Number(nr),
-    changesState: changes === '1',
+    changesState: flags.startsWith('1'),
+    isAfterGap: flags.endsWith('g'),
     onBehalfOf: onBehalfOf || undefined,
     deliveredBy: deliveredBy || undefined,
   }
 }
+
+/** Keys of member events begin so. */
+export const membershipPrefix = 'm.room.member\u0000'
 
 /** Row of `current_state`; without an event it removes the key. */
 export function currentStateRow(room: string, [key, nr]: StateChange): JsonObject {
@@ -121,7 +134,7 @@ export function splitKey(key: string): [type: string, stateKey: string] {
 }
 
 /** {@link https://spec.matrix.org/v1.19/client-server-api/#forming-relationships-between-events} */
-function relationRow({ pdu }: StoredEvent): JsonObject | undefined {
+export function relationRow({ pdu }: StoredEvent): JsonObject | undefined {
   const relation = objectAt(pdu.content, 'm.relates_to')
   const relType = relation && stringAt(relation, 'rel_type')
   const target = relation && stringAt(relation, 'event_id')

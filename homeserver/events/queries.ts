@@ -54,6 +54,19 @@ export async function liveEvents(
   )
 }
 
+/** The newest positions, up to one, at which a room's timeline begins anew; rising. */
+export async function timelineGaps(
+  db: Db,
+  room: string,
+  upTo: number,
+  limit: number,
+): Promise<number[]> {
+  const rows = await db<{ position: number }>`
+    select position from timeline_gaps where room_id = ${room} and position <= ${upTo}
+    order by position desc limit ${limit}`
+  return rows.map(({ position }) => position).reverse()
+}
+
 /** Accepted events in history order; bounds are exclusive and optional. */
 export async function historyEvents(
   db: Db,
@@ -167,7 +180,14 @@ export async function namedBy(
 /** Calls an apply function outside the log, for bulk that nobody can see yet. */
 export async function applyOutsideLog(
   db: Db,
-  table: 'events' | 'state_nodes' | 'room_versions' | 'current_state' | 'memberships',
+  table:
+    | 'events'
+    | 'state_nodes'
+    | 'room_versions'
+    | 'event_relations'
+    | 'redactions'
+    | 'current_state'
+    | 'memberships',
   rows: string,
 ): Promise<void> {
   await db.query(`select log_apply_${table}($1::text::jsonb, 0)`, [rows])
@@ -247,4 +267,114 @@ export async function isBesideGap(db: Db, room: string, event: string): Promise<
   const rows = await db`
     select 1 from missing_edges where room_id = ${room} and event_id = ${event} limit 1`
   return rows.length > 0
+}
+
+/** Takes a piece of a room's history away; answers how many events it was. */
+export async function purgeEvents(
+  db: Db,
+  room: string,
+  belowDepth: number,
+  keptServer: string | undefined,
+  limit: number,
+): Promise<number> {
+  const [row] = await db<{ gone: number }>`
+    select purge_events(${room}, ${belowDepth}, ${keptServer ?? null}, ${limit}) as gone`
+  return row?.gone ?? 0
+}
+
+/** The last live position of a room's events of less than a depth; 0 when there is none. */
+export async function lastPositionBelow(db: Db, room: string, depth: number): Promise<number> {
+  const [row] = await db<{ position: number | null }>`
+    select max(position) as position from events
+    where room_id = ${room} and depth < ${depth} and position is not null`
+  return Math.max(0, row?.position ?? 0)
+}
+
+/** The greatest depth of an event of a room that was sent at a time or before. */
+export async function depthAtTime(db: Db, room: string, ts: number): Promise<number | undefined> {
+  const [row] = await db<{ depth: number }>`
+    select depth from events
+    where room_id = ${room} and position is not null and origin_server_ts <= ${ts}
+    order by depth desc, position desc limit 1`
+  return row?.depth
+}
+
+export interface PurgeRow {
+  readonly id: string
+  readonly room_id: string
+  readonly kind: string
+  readonly status: string
+  readonly detail: string
+}
+
+/** The purges with this id, or of this room; the newest first. */
+export async function purgesOf(
+  db: Db,
+  by: { readonly id: string } | { readonly room: string },
+  limit: number,
+): Promise<PurgeRow[]> {
+  const [column, value] = 'id' in by ? ['id', by.id] : ['room_id', by.room]
+  return await db.query(
+    `select id, room_id, kind, status, detail from purges where ${column} = $1 order by at desc limit $2`,
+    [value, limit],
+  )
+}
+
+/** Calls every slice's function that forgets a room; answers how many rows they deleted. */
+export async function forgetRoomRows(db: Db, room: string, limit: number): Promise<number> {
+  const functions = await db.query<{ name: string }>(
+    `select proname as name from pg_proc
+     where starts_with(proname, 'room_forget_') and pg_function_is_visible(oid) order by proname`,
+    [],
+  )
+  let gone = 0
+  for (const { name } of functions) {
+    const [row] = await db.query<{ gone: number }>(`select "${name}"($1, $2) as gone`, [
+      room,
+      limit,
+    ])
+    gone += row?.gone ?? 0
+  }
+  return gone
+}
+
+/** Snapshots of a room that nothing is known to need any more. */
+export async function freedRoots(db: Db, room: string, limit: number): Promise<number[]> {
+  const rows = await db<{ root: number }>`
+    select root from freed_roots where room_id = ${room} limit ${limit}`
+  return rows.map(({ root }) => root)
+}
+
+export async function deleteFreedRoots(
+  db: Db,
+  room: string,
+  roots: readonly number[],
+): Promise<void> {
+  await db.query('delete from freed_roots where room_id = $1 and root = any($2::bigint[])', [
+    room,
+    roots,
+  ])
+}
+
+/** Snapshots that events of a room, or its head, refer to. */
+export async function rootsOfRoom(db: Db, room: string): Promise<number[]> {
+  const rows = await db<{ root: number }>`
+    select state_before as root from events where room_id = ${room} and position is not null
+    union select state_after from events where room_id = ${room} and position is not null
+    union select state_before from events where room_id = ${room} and position is null
+    union select state_after from events where room_id = ${room} and position is null
+    union select state_root from rooms where room_id = ${room}`
+  return rows.map(({ root }) => root).filter((root) => root > 0)
+}
+
+export async function isRoomBlocked(db: Db, room: string): Promise<boolean> {
+  return (await db`select 1 from blocked_rooms where room_id = ${room}`).length > 0
+}
+
+export async function blockRoom(db: Db, room: string, by: string): Promise<void> {
+  await db`insert into blocked_rooms (room_id, blocked_by) values (${room}, ${by}) on conflict do nothing`
+}
+
+export async function unblockRoom(db: Db, room: string): Promise<void> {
+  await db`delete from blocked_rooms where room_id = ${room}`
 }

@@ -4,11 +4,11 @@
  * {@link https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu}
  */
 import { MatrixError } from '../../spec/errors.ts'
-import { type Pdu, type StateKey, stateKeyOf } from '../../spec/events/event.ts'
+import type { Pdu, StateKey } from '../../spec/events/event.ts'
 import { type EventId, isEventId, type RoomId, type ServerName } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
 import { authEventKeys } from '../../spec/room/auth-events.ts'
-import { type AuthVerdict, checkAuthEvents } from '../../spec/room/authorize.ts'
+import type { AuthVerdict } from '../../spec/room/authorize.ts'
 import type { RoomVersionRules } from '../../spec/room/version.ts'
 import type { Database } from '../database/database.ts'
 import type { Logger } from '../platform/log.ts'
@@ -17,7 +17,8 @@ import type { Snapshots } from '../state/state.ts'
 import { type Accepted, type Acceptor, createOf } from './accept.ts'
 import type { Events, Receipt } from './events.ts'
 import type { Gaps } from './gaps.ts'
-import { judge } from './judge.ts'
+import { judge, refusalByOwn } from './judge.ts'
+import type { Policy } from './policy.ts'
 import { pendingRedactions } from './queries.ts'
 import type { RoomViews } from './room-views.ts'
 import type { EventStore } from './store.ts'
@@ -35,6 +36,7 @@ interface Needs {
   readonly snapshots: Snapshots
   readonly verifier: Verifier
   readonly gaps: Gaps
+  readonly policy: Policy
 }
 
 /** Batches of one server that may wait for one room, and tries when the room changed hands. */
@@ -47,6 +49,22 @@ export interface Receiver {
 
 type Options = Parameters<Events['receive']>[3]
 
+/** An event that came in, with what came with it. */
+interface Arrival {
+  readonly origin: ServerName
+  readonly pdu: Pdu
+  /** The event as it was stored before, without a place in the room. */
+  readonly outlier: StoredEvent | undefined
+  readonly rules: RoomVersionRules
+  readonly options: Options
+  /** Redactions that came before their targets, by target. */
+  readonly late: ReadonlyMap<EventId, Pdu>
+  /** Why the room's policy server does not want it. */
+  readonly refusal?: string
+  /** It was fetched to fill a gap. */
+  readonly isEarlier?: boolean
+}
+
 /** An event on its way through a turn. */
 interface Staged {
   readonly receipt: Receipt
@@ -54,7 +72,7 @@ interface Staged {
 }
 
 export function createReceiver(needs: Needs): Receiver {
-  const { db, log, store, views, turns, acceptor, snapshots, verifier, gaps } = needs
+  const { db, log, store, views, turns, acceptor, snapshots, verifier, gaps, policy } = needs
   const queue = createPerKeyQueue({ waitingMax })
 
   async function receive(
@@ -83,18 +101,22 @@ export function createReceiver(needs: Needs): Receiver {
     const good = await verified(room, view.rules, pdus, receipts)
     const fresh = await unknown(good, receipts)
     const late = await redactedAlready(fresh)
-    const staged: { pdu: Pdu; first: Staged }[] = []
-    for (const pdu of fresh) {
+    const staged: { arrival: Arrival; first: Staged }[] = []
+    for (const { pdu, outlier } of fresh) {
+      const welcome = await recommended(pdu, view.rules)
+      const arrival: Arrival = { origin, outlier, rules: view.rules, options, late, ...welcome }
       try {
-        const given = await fetchMissing(origin, pdu, view.rules)
-        staged.push({ pdu, first: await stage(pdu, given, options, late) })
+        const first = await stage(arrival, await prepare(arrival))
+        staged.push({ arrival, first })
+        if (first.receipt.kind === 'accepted' && pdu.redacts !== undefined)
+          late.set(pdu.redacts, pdu)
       } catch (error) {
         receipts.set(pdu.eventId, dropped(error))
         log.info({ room, event: pdu.eventId, error }, 'pdu could not be processed')
       }
     }
-    for (const { pdu, first } of staged) {
-      receipts.set(pdu.eventId, await settle(origin, pdu, view.rules, first, options, late))
+    for (const { arrival, first } of staged) {
+      receipts.set(arrival.pdu.eventId, await settle(arrival, first))
     }
     return receipts
   }
@@ -116,11 +138,25 @@ export function createReceiver(needs: Needs): Receiver {
     return good
   }
 
+  /** What a policy server says of the event, with its signature if it is to be had. */
+  async function recommended(
+    pdu: Pdu,
+    rules: RoomVersionRules,
+  ): Promise<Pick<Arrival, 'pdu' | 'refusal'>> {
+    const view = await views.get(pdu.roomId)
+    if (view === undefined || !policy.concerns(view.entries, pdu)) return { pdu }
+    return await policy.check(pdu, rules)
+  }
+
   /** Leaves out what has been through here before; an outlier may become a full event. */
-  async function unknown(pdus: readonly Pdu[], receipts: Map<EventId, Receipt>): Promise<Pdu[]> {
+  async function unknown(
+    pdus: readonly Pdu[],
+    receipts: Map<EventId, Receipt>,
+  ): Promise<Pick<Arrival, 'pdu' | 'outlier'>[]> {
     const known = await store.get(pdus.map(({ eventId }) => eventId))
     const seen = new Set<EventId>()
-    return pdus.filter(({ eventId }) => {
+    return pdus.flatMap((pdu) => {
+      const { eventId } = pdu
       const event = known.get(eventId)
       const isKnown = seen.has(eventId) || (event !== undefined && event.stateBefore !== undefined)
       seen.add(eventId)
@@ -131,56 +167,66 @@ export function createReceiver(needs: Needs): Receiver {
           rejected === undefined ? { kind: 'known' } : { kind: 'rejected', reason: rejected },
         )
       }
-      return !isKnown
+      return isKnown ? [] : [{ pdu, outlier: event }]
     })
   }
 
   /** Redactions that came before their targets, by target. */
-  async function redactedAlready(pdus: readonly Pdu[]): Promise<ReadonlyMap<EventId, Pdu>> {
+  async function redactedAlready(
+    arrived: readonly Pick<Arrival, 'pdu'>[],
+  ): Promise<Map<EventId, Pdu>> {
     const found = new Map<EventId, Pdu>()
-    if (pdus.length === 0) return found
-    const targets = new Map(
-      (
-        await pendingRedactions(
-          db,
-          pdus.map(({ eventId }) => eventId),
-        )
-      ).map((row) => [row.event_id, row.redacts]),
-    )
-    const redactions = await store.get([...targets.keys()].filter(isEventId))
+    if (arrived.length === 0) return found
+    const ids = arrived.map(({ pdu }) => pdu.eventId)
+    const rows = await pendingRedactions(db, ids)
+    const redactions = await store.get(rows.map(({ event_id }) => event_id).filter(isEventId))
     for (const { pdu } of redactions.values())
       if (pdu.redacts !== undefined) found.set(pdu.redacts, pdu)
     return found
   }
 
-  /** State before the event where its history is missing here; fetched, never in a turn. */
-  async function fetchMissing(
-    origin: ServerName,
-    pdu: Pdu,
-    rules: RoomVersionRules,
-  ): Promise<StateRoot | undefined> {
+  /**
+   * Gets what the event needs before its turn: the events before it, and its auth events. Answers the states after
+   * those right before it that could not be had; only for an event that is itself part of a gap, since a server could
+   * otherwise push an event and with it any state it likes.
+   */
+  async function prepare(arrival: Arrival): Promise<readonly StateRoot[] | undefined> {
+    const { origin, pdu, rules } = arrival
+    let states: readonly StateRoot[] | undefined
+    if (arrival.isEarlier) {
+      states = await gaps.statesAtGap(origin, pdu, rules)
+    } else if ((await gaps.missingBefore(pdu)).length > 0) {
+      for (const one of await gaps.fetchEarlier(origin, pdu, rules))
+        await receiveEarlier(arrival, one)
+      if ((await gaps.missingBefore(pdu)).length > 0)
+        throw new MatrixError('M_NOT_FOUND', 'earlier events are missing')
+    }
     await gaps.fetchAuthEvents(origin, pdu, rules)
-    return await gaps.fetchPrevEvents(origin, pdu, rules, async (older) => {
-      const receipts = new Map<EventId, Receipt>()
-      const fresh = await unknown(older, receipts)
-      for (const event of fresh) {
-        await gaps.fetchAuthEvents(origin, event, rules)
-        const given = await gaps.stateForGap(origin, event, rules)
-        const staged = await stage(event, given, undefined, new Map())
-        await settle(origin, event, rules, staged, undefined, new Map())
-      }
-    })
+    return states
   }
 
-  async function stage(
-    pdu: Pdu,
-    given: StateRoot | undefined,
-    options: Options,
-    late: ReadonlyMap<EventId, Pdu>,
-  ): Promise<Staged> {
+  /** Takes in an event that was fetched for a later one; what cannot be taken in is left out. */
+  async function receiveEarlier({ origin, rules }: Arrival, pdu: Pdu): Promise<void> {
+    const [fresh] = await unknown([pdu], new Map())
+    if (fresh === undefined) return
+    const late = await redactedAlready([fresh])
+    const terms = { options: undefined, late, isEarlier: true }
+    const welcome = await recommended(pdu, rules)
+    const arrival: Arrival = { origin, rules, ...fresh, ...terms, ...welcome }
+    try {
+      await settle(arrival, await stage(arrival, await prepare(arrival)))
+    } catch (error) {
+      if (!(error instanceof MatrixError)) throw error
+      log.info({ room: pdu.roomId, event: pdu.eventId, error }, 'earlier pdu was left out')
+    }
+  }
+
+  async function stage(arrival: Arrival, given: readonly StateRoot[] | undefined): Promise<Staged> {
+    const { pdu, outlier, options, late } = arrival
     return await turns.run(pdu.roomId, async (turn) => {
-      // What was not stored before the turn can only have come through a turn since.
-      const known = turn.pending.get(pdu.eventId) ?? store.peek(pdu.eventId)
+      // What was not stored before the turn can only have come through a turn since. An outlier keeps its number, also
+      // when it has dropped out of memory meanwhile.
+      const known = turn.pending.get(pdu.eventId) ?? store.peek(pdu.eventId) ?? outlier
       if (known?.stateBefore !== undefined) return { receipt: { kind: 'known' } }
       const before = await acceptor.before(turn, pdu, given)
       const create = await createOf(turn, store)
@@ -194,16 +240,17 @@ export function createReceiver(needs: Needs): Receiver {
       }
 
       // 4: passes the auth rules based on its own auth events, otherwise it is rejected.
-      const byOwn = await judgeByOwn(turn, pdu, create)
-      if (byOwn.kind === 'reject') return await reject(turn, pdu, terms, byOwn.reason)
+      const byOwn = await refusedByOwn(turn, pdu, create)
+      if (byOwn !== undefined) return await reject(turn, pdu, terms, byOwn)
       // 5: passes the auth rules based on the state before it, otherwise it is rejected.
       const byBefore = await judgeByRoot(turn, pdu, before.root, create)
       if (byBefore.kind === 'reject') return await reject(turn, pdu, terms, byBefore.reason)
       // 6: passes the auth rules based on the current state, otherwise it is soft-failed.
       const byCurrent = before.isLinear ? byBefore : await judgeByCurrent(turn, pdu, create)
-      if (byCurrent.kind === 'reject') {
+      const reason = byCurrent.kind === 'reject' ? byCurrent.reason : arrival.refusal
+      if (reason !== undefined) {
         const accepted = await acceptor.accept(turn, pdu, { ...terms, softFailed: true })
-        return { receipt: { kind: 'soft-failed', reason: byCurrent.reason }, accepted }
+        return { receipt: { kind: 'soft-failed', reason }, accepted }
       }
       return { receipt: { kind: 'accepted' }, accepted: await acceptor.accept(turn, pdu, terms) }
     })
@@ -223,14 +270,8 @@ export function createReceiver(needs: Needs): Receiver {
    * Waits for the commit. An event whose room changed hands meanwhile goes through its turn again, and what it was
    * chained on is looked for again.
    */
-  async function settle(
-    origin: ServerName,
-    pdu: Pdu,
-    rules: RoomVersionRules,
-    first: Staged,
-    options: Options,
-    late: ReadonlyMap<EventId, Pdu>,
-  ): Promise<Receipt> {
+  async function settle(arrival: Arrival, first: Staged): Promise<Receipt> {
+    const { pdu } = arrival
     let staged = first
     try {
       for (let tries = 0; tries < triesMax; tries++) {
@@ -239,8 +280,7 @@ export function createReceiver(needs: Needs): Receiver {
         if (verdict.kind === 'done' || verdict.kind === 'duplicate') return staged.receipt
         if (verdict.kind === 'refused')
           return { kind: 'dropped', reason: 'the event could not be stored' }
-        const given = await fetchMissing(origin, pdu, rules)
-        staged = await stage(pdu, given, options, late)
+        staged = await stage(arrival, await prepare(arrival))
       }
     } catch (error) {
       log.info({ room: pdu.roomId, event: pdu.eventId, error }, 'pdu could not be processed')
@@ -249,27 +289,16 @@ export function createReceiver(needs: Needs): Receiver {
     return { kind: 'dropped', reason: 'the room is busy' }
   }
 
-  async function judgeByOwn(
+  async function refusedByOwn(
     turn: TurnRoom,
     pdu: Pdu,
     create: StoredEvent | undefined,
-  ): Promise<AuthVerdict> {
+  ): Promise<string | undefined> {
     const found = await turnEvents(turn, store, pdu.authEvents)
-    const own: Pdu[] = []
-    for (const id of pdu.authEvents) {
-      const event = found.get(id)
-      if (event === undefined) return { kind: 'reject', reason: `the auth event ${id} is missing` }
-      own.push(event.pdu)
-    }
-    const listed = checkAuthEvents(
-      pdu,
-      turn.rules,
-      own,
-      (id) => found.get(id)?.rejected !== undefined,
-    )
-    if (listed.kind === 'reject') return listed
-    const byKey = new Map(own.map((event) => [stateKeyOf(event.type, event.stateKey ?? ''), event]))
-    return judge(pdu, turn.rules, byKey, create)
+    // It may come another time; a rejection would be for good.
+    if (pdu.authEvents.some((id) => !found.has(id)))
+      throw new MatrixError('M_NOT_FOUND', 'auth events are missing')
+    return refusalByOwn(pdu, turn.rules, found, create)
   }
 
   async function judgeByRoot(

@@ -16,6 +16,7 @@ import type { Database } from '../database/database.ts'
 import { readCurrentState } from '../state/state.ts'
 import type { LogRow, Tail } from '../stream/log.ts'
 import type { EventPayload } from './events.ts'
+import { isDeletion } from './purged.ts'
 import { findRoom } from './queries.ts'
 import type { EventStore } from './store.ts'
 import type { StoredEvent } from './stored-event.ts'
@@ -50,7 +51,6 @@ export interface RoomViews {
   get(room: RoomId): Promise<RoomView | undefined>
 }
 
-const entriesMax = 2_000_000
 /** A load under way. */
 interface Loading {
   readonly view: Promise<LiveView | undefined>
@@ -60,6 +60,7 @@ interface Loading {
   isOld: boolean
 }
 
+const entriesMax = 2_000_000
 
 export function createRoomViews(needs: {
   readonly db: Database
@@ -86,8 +87,8 @@ export function createRoomViews(needs: {
     loading.set(room, underWay)
     try {
       const view = await underWay.view
-      if (view === undefined) return undefined
       if (underWay.isOld) return await loaded(room)
+      if (view === undefined) return undefined
       change(view, underWay.missed)
       views.set(room, view)
       return view
@@ -98,6 +99,7 @@ export function createRoomViews(needs: {
 
   needs.tail.subscribe('room views', (rows) => {
     for (const row of rows) {
+      if (row.room !== undefined && isDeletion(row)) views.delete(row.room)
       const changes = changesOf(row)
       if (changes === undefined || row.room === undefined) continue
       const underWay = loading.get(row.room)

@@ -23,6 +23,10 @@ export interface EventStore {
   peek(id: EventId): StoredEvent | undefined
   peekNumber(nr: number): StoredEvent | undefined
   put(event: StoredEvent): void
+  /** Drops an event from memory: it is gone, or its text has changed. */
+  forget(nr: number, id: EventId): void
+  /** Drops all events from memory. */
+  clear(): void
   /** Which state key an event stands at. @throws Error when it is no stored state event */
   keyOf(nr: number): Promise<StateKey>
   /** Reads rows of a query of this slice. */
@@ -70,6 +74,14 @@ export function createEventStore({ db }: { readonly db: Database }): EventStore 
     peek: (id) => byId.peek(id),
     peekNumber: (nr) => numbered.peek(nr),
     put,
+    forget(nr, id) {
+      numbered.invalidate(nr)
+      byId.invalidate(id)
+    },
+    clear() {
+      byId.clear()
+      numbered.clear()
+    },
     async keyOf(nr) {
       const event = await numbered.get(nr)
       if (event?.pdu.stateKey === undefined) throw new Error(`event ${nr} is no state event`)

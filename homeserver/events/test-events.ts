@@ -1,6 +1,8 @@
 import { signingKeyFromSeed } from '../../spec/crypto/ed25519.ts'
 import { MatrixError } from '../../spec/errors.ts'
+import type { Pdu } from '../../spec/events/event.ts'
 import {
+  type EventId,
   parseServerName,
   type RoomId,
   type ServerName,
@@ -8,11 +10,16 @@ import {
   type UserId,
 } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
+import { authEventKeys } from '../../spec/room/auth-events.ts'
+import { finishPdu } from '../../spec/room/event-format.ts'
+import type { Database } from '../database/database.ts'
 import { type TestDatabase, testDatabase } from '../database/test-database.ts'
+import type { JobHandler, Jobs } from '../jobs/jobs.ts'
 import { systemClock } from '../platform/clock.ts'
 import { silentLogger } from '../platform/log.ts'
 import { systemRandom } from '../platform/random.ts'
 import type { KeyRing, Remote } from '../ports.ts'
+import type { LogWriter } from '../stream/log.ts'
 import { createTail } from '../stream/tail.ts'
 import { createLogWriter } from '../stream/writer.ts'
 import { createEvents } from './create-events.ts'
@@ -24,6 +31,12 @@ export interface TestServer extends AsyncDisposable {
   readonly name: ServerName
   readonly events: Events
   readonly database: TestDatabase
+}
+
+/** A server that does its jobs when a test says so. */
+export interface TestWorker extends TestServer {
+  /** Does the jobs that are stored, whenever they are due; of one kind, or all. */
+  work(kind?: string): Promise<void>
 }
 
 const keyId = 'ed25519:1'
@@ -54,7 +67,7 @@ export function testNeeds(serverName: ServerName, peers: Map<ServerName, Events>
 export async function openTestServer(
   name: string,
   peers = new Map<ServerName, Events>(),
-): Promise<TestServer> {
+): Promise<TestWorker> {
   const serverName = parseServerName(name)
   const database = await testDatabase()
   const { db } = database
@@ -62,10 +75,12 @@ export async function openTestServer(
   const basis = { db, clock: systemClock, log: silentLogger, random: systemRandom }
   const tail = createTail({ ...basis, self })
   const writer = createLogWriter({ ...basis, tail, processes: { self, alone: true } })
-  const events = createEvents({ ...testNeeds(serverName, peers), ...basis, writer, tail })
+  const jobs = testJobs(db, writer)
+  const events = createEvents({ ...testNeeds(serverName, peers), ...basis, writer, tail, jobs })
   await tail.start()
   peers.set(serverName, events)
   return {
+    work: jobs.work,
     name: serverName,
     events,
     database,
@@ -73,6 +88,31 @@ export async function openTestServer(
       await writer[Symbol.asyncDispose]()
       await tail[Symbol.asyncDispose]()
       await database[Symbol.asyncDispose]()
+    },
+  }
+}
+
+/** Jobs that are done when a test says so. */
+function testJobs(db: Database, writer: LogWriter) {
+  const handlers = new Map<string, JobHandler>()
+  let count = 0
+  const row: Jobs['row'] = (kind, payload, { id = `job ${++count}`, runAtMs = 0 } = {}) => ({
+    ...{ id, kind, payload, run_at_ms: Math.floor(runAtMs) },
+  })
+  return {
+    row,
+    handle: (kind: string, handler: JobHandler) => void handlers.set(kind, handler),
+    wake() {},
+    async work(only?: string) {
+      const rows = await db.query<{ id: string; kind: string; payload: JsonObject }>(
+        'select id, kind, payload from jobs where $1::text is null or kind = $1 order by run_at',
+        [only ?? null],
+      )
+      for (const { id, kind, payload } of rows) {
+        const effect = await handlers.get(kind)?.({ id, payload, attempts: 1 })
+        const tables = { ...effect?.tables, jobs_done: [{ id }] }
+        await writer.write({ entries: [], ...effect, tables })
+      }
     },
   }
 }
@@ -171,6 +211,27 @@ export function setState(
   }))
 }
 
+/** An event of a server's user as the server might make it, wherever in the graph; it is not stored. */
+export async function forge(
+  server: TestServer,
+  room: RoomId,
+  draft: LocalDraft & { prev: readonly EventId[]; auth?: readonly EventId[]; depth?: number },
+): Promise<Pdu> {
+  const rules = await server.events.rulesOf(room)
+  if (rules === undefined) throw new Error('unknown room')
+  const state = await server.events.currentState(room)
+  const auth = authEventKeys(draft, rules).flatMap((key) => state.get(key)?.pdu.eventId ?? [])
+  const { type, sender, content, stateKey, redacts } = draft
+  const json: JsonObject = {
+    ...{ type, sender, room_id: room, prev_events: draft.prev, auth_events: draft.auth ?? auth },
+    content: redacts === undefined ? content : { ...content, redacts },
+    depth: draft.depth ?? 100,
+    origin_server_ts: Date.now(),
+    ...(stateKey !== undefined && { state_key: stateKey }),
+  }
+  return finishPdu(json, rules, server.name, keyOf(server.name))
+}
+
 /** A user of another server joins a room by that server, as make_join and send_join would do it. */
 export async function joinOver(
   joining: TestServer,
@@ -190,7 +251,6 @@ export async function joinOver(
   // The resident builds it on its own tips; the joining server signs it.
   const template = await resident.events.prepare(room, () => ({ kind: 'append', draft }))
   const { hashes: _h, signatures: _s, ...members } = template.json
-  const { finishPdu } = await import('../../spec/room/event-format.ts')
   const join = finishPdu(members, rules, joining.name, keyOf(joining.name))
   const receipts = await resident.events.receive(joining.name, room, [join.json])
   const stored = (await resident.events.get([join.eventId])).get(join.eventId)

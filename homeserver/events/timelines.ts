@@ -6,20 +6,24 @@ import { LRUCache } from 'lru-cache'
 import type { EventId, RoomId } from '../../spec/ids.ts'
 import type { Database } from '../database/database.ts'
 import type { Tail } from '../stream/log.ts'
-import { liveEvents } from './queries.ts'
+import { isPurge } from './purged.ts'
+import { liveEvents, timelineGaps } from './queries.ts'
 import { isEventPayload } from './room-views.ts'
 import type { EventStore } from './store.ts'
 import type { StoredEvent } from './stored-event.ts'
 
-/** Events kept of one room, and rooms kept. */
+/** Events kept of one room, rooms kept, and gaps known of one room, the newest. */
 const perRoomMax = 200
 const roomsMax = 5_000
+const gapsMax = 100
 
 interface Window {
   /** Every live event after this position is in `events`. */
   after: number
   /** Oldest first. */
   events: StoredEvent[]
+  /** Positions at which the timeline begins anew; rising. */
+  gaps: number[]
 }
 
 export interface TimelineRange {
@@ -31,6 +35,8 @@ export interface TimelineRange {
 export interface Timeline {
   readonly events: readonly StoredEvent[]
   readonly limited: boolean
+  /** What comes before the oldest event is not here. */
+  readonly isAfterGap?: boolean
 }
 
 export interface Timelines {
@@ -44,13 +50,17 @@ export function createTimelines(needs: {
 }): Timelines {
   const { db, tail, store } = needs
   const windows = new LRUCache<RoomId, Window>({ max: roomsMax })
+  const opening = new Map<RoomId, Promise<Window>>()
 
   tail.subscribe('timelines', (rows) => {
-    for (const { kind, room, payload } of rows) {
+    for (const row of rows) {
+      const { kind, room, payload } = row
+      if (room !== undefined && isPurge(row)) windows.delete(room)
       if (kind !== 'event' || room === undefined || !isEventPayload(payload)) continue
       const window = windows.get(room)
       if (window === undefined) continue
       window.events.push(payload.event)
+      if (payload.isAfterGap) window.gaps.push(row.position)
       if (payload.redacts !== undefined) refresh(window, payload.redacts, store)
       if (window.events.length > perRoomMax * 2) shorten(window)
     }
@@ -75,13 +85,23 @@ export function createTimelines(needs: {
     return cut(store.read(rows).reverse(), range.limit)
   }
 
+  function open(room: RoomId): Promise<Window> {
+    const window = load(room).finally(() => opening.delete(room))
+    opening.set(room, window)
+    return window
+  }
+
   /** Begins a window at the newest events; what the tail brings during the load is put behind them. */
-  async function open(room: RoomId): Promise<Window> {
-    const window: Window = { after: tail.position, events: [] }
+  async function load(room: RoomId): Promise<Window> {
+    const window: Window = { after: tail.position, events: [], gaps: [] }
     windows.set(room, window)
     const begun = window.after
-    const rows = await liveEvents(db, room, { after: 0, upTo: begun, limit: perRoomMax })
+    const [rows, gaps] = await Promise.all([
+      liveEvents(db, room, { after: 0, upTo: begun, limit: perRoomMax }),
+      timelineGaps(db, room, begun, gapsMax),
+    ])
     const older = store.read(rows).reverse()
+    window.gaps.unshift(...gaps)
     if (windows.peek(room) === window && window.after === begun) {
       window.events.unshift(...older)
       window.after = older.length < perRoomMax ? 0 : (older[0]?.position ?? begun) - 1
@@ -90,15 +110,13 @@ export function createTimelines(needs: {
   }
 
   return {
-    async read(room, range) {
-      const known = windows.get(room)
-      const quick = known && fromMemory(known, range)
-      if (quick !== undefined) return quick
-      if (known === undefined) {
-        const opened = fromMemory(await open(room), range)
-        if (opened !== undefined) return opened
-      }
-      return await fromTable(room, range)
+    async read(room, asked) {
+      const window = await (opening.get(room) ?? windows.get(room) ?? open(room))
+      const gap = window.gaps.findLast((position) => position <= asked.upTo)
+      const isCut = gap !== undefined && gap > asked.after
+      const range = isCut ? { ...asked, after: gap - 1 } : asked
+      const found = fromMemory(window, range) ?? (await fromTable(room, range))
+      return isCut && !found.limited ? { ...found, limited: true, isAfterGap: true } : found
     },
   }
 }
@@ -113,6 +131,7 @@ function refresh(window: Window, id: EventId, store: EventStore): void {
 function shorten(window: Window): void {
   const dropped = window.events.splice(0, window.events.length - perRoomMax)
   window.after = dropped.at(-1)?.position ?? window.after
+  window.gaps.splice(0, window.gaps.length - gapsMax)
 }
 
 /** The newest `limit` of a range that was read one further. */

@@ -17,6 +17,8 @@ interface Needs {
 
 const visibilityType = 'm.room.history_visibility'
 const memberType = 'm.room.member'
+/** Joins the branches of a room that have become many; it says nothing to anybody. */
+export const dummyType = 'org.matrix.dummy_event'
 const visibilityKey = stateKeyOf(visibilityType, '')
 const memberPrefix = stateKeyOf(memberType, '')
 
@@ -63,6 +65,7 @@ export function createVisibility({
       const currents = new Map<string, StoredEvent | undefined>()
       for (const event of events) {
         const { pdu } = event
+        if (pdu.type === dummyType) continue
         if (!currents.has(pdu.roomId)) currents.set(pdu.roomId, await currentMember(event, user))
         const current = currents.get(pdu.roomId)
         const now = current && membershipOf(current.pdu)

@@ -120,7 +120,9 @@ function createGapFilling({ serverName, clock, events }: Needs) {
       limit: number,
     ): Promise<boolean> {
       if (!(await hasOthers(room))) return false
-      const gap = await gapIn(found)
+      // A gap may also lie right before the event after which the page begins.
+      const next = await events.history(room, { from: pointOf(from, 'f'), dir: 'f', limit: 1 })
+      const gap = await gapIn([...next, ...found])
       const isWhole = found.length >= limit || found.at(-1)?.pdu.type === 'm.room.create'
       if (gap === undefined && isWhole) return false
       const start = gap === undefined ? from : tokenAfter(gap)

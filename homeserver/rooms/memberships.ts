@@ -12,6 +12,7 @@ import {
 } from '../../spec/ids.ts'
 import type { Database } from '../database/database.ts'
 import type { EventPayload } from '../events/events.ts'
+import { isDeletion } from '../events/purged.ts'
 import type { LogRow, Tail } from '../stream/log.ts'
 import { nextRow } from './membership-row.ts'
 import { membershipsOfRoom, membershipsOfUser, type StoredMembership } from './queries.ts'
@@ -60,6 +61,10 @@ export function createMemberships({ db, tail, serverName }: Needs): Memberships 
         break
       case 'invalidate':
         if (row.ref === forgottenRef) forget(row)
+        if (isDeletion(row)) {
+          forget(row)
+          byUser.clear()
+        }
         break
     }
   }

@@ -36,6 +36,7 @@ export async function readTimeline(
   let shown: Seen[] = []
   let oldest: StoredEvent | undefined
   let limited = false
+  let isAfterGap = false
   for (let pages = 0, end = upTo; pages < pagesMax; pages++) {
     const page = await events.timeline(room, { after, upTo: end, limit: pageMax })
     const wanted = (await events.visibleTo(scope.user, page.events)).filter((seen) =>
@@ -46,14 +47,15 @@ export async function readTimeline(
     const taken = wanted.slice(Math.max(0, wanted.length - free))
     shown = [...taken, ...shown]
     oldest = wanted.length > free ? taken[0]?.event : (page.events[0] ?? oldest)
-    if (!page.limited || shown.length >= limit) break
+    isAfterGap = page.isAfterGap === true && wanted.length <= free
+    if (!page.limited || page.isAfterGap || shown.length >= limit) break
     end = (page.events[0]?.position ?? 1) - 1
   }
   // A room joined over federation begins in the middle.
   if (after === 0 && oldest !== undefined && oldest.pdu.type !== 'm.room.create') limited = true
   const isOurs = ({ pdu }: StoredEvent) =>
     pdu.type !== 'm.room.member' && serverOfUser(pdu.sender) === serverOfUser(scope.user)
-  const prevBatch = await placeBefore(events, room, { oldest, limited, upTo, isOurs })
+  const prevBatch = await placeBefore(events, room, { oldest, limited, isAfterGap, upTo, isOurs })
   return prevBatch === undefined ? { shown, limited } : { shown, limited, prevBatch }
 }
 
@@ -61,6 +63,7 @@ export async function readTimeline(
 interface TimelineEnd {
   readonly oldest: StoredEvent | undefined
   readonly limited: boolean
+  readonly isAfterGap: boolean
   readonly upTo: number
   /** Was it made by this server, on top of all that it had. */
   readonly isOurs: (event: StoredEvent) => boolean
@@ -75,10 +78,11 @@ interface TimelineEnd {
 async function placeBefore(
   events: Needs,
   room: RoomInterval['room'],
-  { oldest, limited, upTo, isOurs }: TimelineEnd,
+  { oldest, limited, isAfterGap, upTo, isOurs }: TimelineEnd,
 ): Promise<string | undefined> {
   if (!limited && oldest === undefined) return undefined
-  if (!limited && oldest !== undefined) return tokenBefore(oldest)
+  // Beyond a gap the way back leads through what is not here yet.
+  if ((!limited || isAfterGap) && oldest !== undefined) return tokenBefore(oldest)
   const end = (oldest?.position ?? upTo + 1) - 1
   const { events: left } = await events.timeline(room, { after: 0, upTo: end, limit: leftOutMax })
   const firstOurs = left.findLastIndex(isOurs)

@@ -1,6 +1,7 @@
 import * as account from './client/account.ts'
 import * as admin from './client/admin.ts'
 import * as adminFederation from './client/admin-federation.ts'
+import * as adminRooms from './client/admin-rooms.ts'
 import * as directory from './client/directory.ts'
 import * as encryption from './client/encryption.ts'
 import * as ephemeral from './client/ephemeral.ts'
@@ -39,6 +40,7 @@ const modules = {
   ...push,
   ...admin,
   ...adminFederation,
+  ...adminRooms,
 }
 
 /** What a module exports beside endpoints (shared pieces of schemas) is not one. */
