@@ -6,6 +6,8 @@ import { MatrixError } from '../spec/errors.ts'
 export interface Budget {
   /** Takes `count` from what the key has left, also when that is less. */
   spend(key: string, count?: number): void
+  /** Has the key something left. */
+  has(key: string): boolean
   /** @throws MatrixError M_LIMIT_EXCEEDED with the time to wait, when the key has nothing left */
   require(key: string): void
 }
@@ -40,6 +42,7 @@ export function createBudget(
     spend(key, count = 1) {
       if (count > 0) accounts.set(key, { left: leftOf(key) - count, at: clock.now() })
     },
+    has: (key) => leftOf(key) >= 1,
     require(key) {
       const left = leftOf(key)
       if (left >= 1) return

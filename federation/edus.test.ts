@@ -1,8 +1,10 @@
 import { beforeEach, describe, expect, it, vi } from 'vitest'
+import { FakeClock } from '../homeserver/platform/fake-clock.ts'
 import { silentLogger } from '../homeserver/platform/log.ts'
+import { MatrixError } from '../spec/errors.ts'
 import { parseRoomId, parseServerName } from '../spec/ids.ts'
 import type { JsonObject } from '../spec/json.ts'
-import { createEdus } from './edus.ts'
+import { createEdus, ephemeralLimits, messagesLimits } from './edus.ts'
 
 const them = parseServerName('them.example')
 const room = parseRoomId('!r:us.example')
@@ -16,11 +18,15 @@ const handlers = {
   deviceList: vi.fn(async () => {}),
   signingKeys: vi.fn(async () => {}),
 }
-const edus = createEdus({
-  handlers,
-  access: { isAllowed: async (_, id) => id !== closed },
-  log: silentLogger,
-})
+const clock = new FakeClock()
+const open = () =>
+  createEdus({
+    handlers,
+    access: { isAllowed: async (_, id) => id !== closed },
+    clock,
+    log: silentLogger,
+  })
+const edus = open()
 const receive = (edu_type: string, content: JsonObject) =>
   edus.receive(them, [{ edu_type, content }])
 
@@ -85,7 +91,73 @@ describe('EDUs of another server', () => {
       edu_type: 'm.direct_to_device',
       content: { sender: '@b:them.example', type: 't', message_id, messages: {} },
     })
-    await edus.receive(them, ['1', '2', '3'].map(message))
+    // It must arrive: the server is to send it again.
+    await expect(edus.receive(them, ['1', '2', '3'].map(message))).rejects.toThrow('no')
     expect(seen).toEqual(['2', '3'])
+    handlers.toDevice.mockRejectedValueOnce(new MatrixError('M_INVALID_PARAM', 'its own fault'))
+    await edus.receive(them, ['4', '5'].map(message))
+    expect(seen).toEqual(['2', '3', '5'])
+  })
+
+  it('are dropped when a server sends too many of those that may be lost', async () => {
+    const flooded = open()
+    const typing = {
+      edu_type: 'm.typing',
+      content: { room_id: room, user_id: '@b:them.example', typing: true },
+    }
+    const more = ephemeralLimits.burst + 500
+    for (let sent = 0; sent < more; sent += 100) {
+      await flooded.receive(
+        them,
+        Array.from({ length: 100 }, () => typing),
+      )
+    }
+    expect(handlers.typing).toHaveBeenCalledTimes(ephemeralLimits.burst)
+    await flooded.receive(parseServerName('other.example'), [
+      { ...typing, content: { ...typing.content, user_id: '@c:other.example' } },
+    ])
+    expect(handlers.typing).toHaveBeenCalledTimes(ephemeralLimits.burst + 1)
+    await clock.advance(1_000)
+    for (let sent = 0; sent < 1_000; sent += 100) {
+      await flooded.receive(
+        them,
+        Array.from({ length: 100 }, () => typing),
+      )
+    }
+    expect(handlers.typing).toHaveBeenCalledTimes(
+      ephemeralLimits.burst + 1 + ephemeralLimits.perSecond,
+    )
+  })
+
+  it('have to wait when a server sends too many of those that must arrive', async () => {
+    handlers.toDevice.mockImplementation(async () => {})
+    const flooded = open()
+    const devices = Object.fromEntries(Array.from({ length: 1_000 }, (_, n) => [`D${n}`, {}]))
+    const bundle = {
+      edu_type: 'm.direct_to_device',
+      content: {
+        ...{ sender: '@b:them.example', type: 't', message_id: 'm' },
+        messages: { '@a:us.example': devices },
+      },
+    }
+    for (let sent = 0; sent < messagesLimits.burst; sent += 1_000) {
+      await flooded.admit(them)
+      await flooded.receive(them, [bundle])
+    }
+    let isAdmitted = false
+    const waiting = flooded.admit(them).then(() => {
+      isAdmitted = true
+    })
+    await clock.advance(0)
+    expect(isAdmitted).toBe(false)
+    await clock.advance(200)
+    await waiting
+    expect(handlers.toDevice).toHaveBeenCalledTimes(messagesLimits.burst / 1_000)
+    for (let n = 0; n < 20; n++) await flooded.receive(them, [bundle])
+    const refused = expect(flooded.admit(them)).rejects.toMatchObject({
+      errcode: 'M_LIMIT_EXCEEDED',
+    })
+    await clock.advance(11_000)
+    await refused
   })
 })

@@ -57,7 +57,7 @@ const boundaryLength = 40
 export function createInbound(needs: InboundNeeds): RequestListener {
   const { outbound, events, clock, log, serverName, key } = needs
   const access = createAccess({ events })
-  const edus = createEdus({ handlers: needs.edus, access, log })
+  const edus = createEdus({ handlers: needs.edus, access, clock, log })
   const inbound = outbound.destinations.inbound
   const badEvents = createBudget(badEventsLimits, clock)
   const transactions = createTransactions({ ...needs, access, edus, inbound, badEvents })

@@ -51,7 +51,10 @@ export function createTransactions(needs: Needs): Transactions {
     const received = (transaction.edus ?? []).flatMap((edu) => eduSchema.safeParse(edu).data ?? [])
     // Typing and receipts may speak of events that come with them.
     const [early, late] = [received.filter(isForDevices), received.filter((e) => !isForDevices(e))]
+    await edus.admit(origin)
     const done = edus.receive(origin, early)
+    // It is awaited below; until then it must not count as nobody's.
+    done.catch(() => {})
     const results = new Map<EventId, Result>()
     await Promise.all(
       [...byRoom(transaction.pdus ?? [])].map(([room, pdus]) =>

@@ -94,6 +94,7 @@ export async function openSimServer(needs: SimServerNeeds): Promise<SimServer> {
       ...{ toDevice: nothing, deviceList: nothing, signingKeys: nothing },
     },
     access,
+    clock,
     log,
   })
   const transactions = createTransactions({ events, membership, access, edus, inbound, log })
