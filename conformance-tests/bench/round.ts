@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { createAuthority } from '../harness/certificates.ts'
+import { type Authority, createAuthority } from '../harness/certificates.ts'
 import type { PrivatePostgres } from '../harness/postgres.ts'
 import { type LaunchedServer, launch } from '../harness/server.ts'
 import { createLoadClient } from './http-client.ts'
@@ -25,6 +25,8 @@ export interface Bench {
   readonly limits: Limits
   readonly server: LaunchedServer
   readonly client: ReturnType<typeof createLoadClient>
+  /** Whose certificates the server trusts. */
+  readonly authority: Authority
   /** Starts a second instance for federation. */
   second(): Promise<LaunchedServer>
   /** Runs a load and notes its rate, latencies and cost under this name. */
@@ -37,7 +39,8 @@ export async function runRound(options: RoundOptions): Promise<Measurement[]> {
   const { name, postgres, limits, say } = options
   const results: Measurement[] = []
   const put = (one: Omit<Measurement, 'server'>) => results.push({ server: name, ...one })
-  const start = await starter(options)
+  const authority = createAuthority()
+  const start = await starter(options, authority)
   const server = await start()
   const started = [server]
   const client = createLoadClient(server.clientUrl)
@@ -51,6 +54,7 @@ export async function runRound(options: RoundOptions): Promise<Measurement[]> {
     limits,
     server,
     client,
+    authority,
     async second() {
       const other = await start()
       started.push(other)
@@ -134,14 +138,11 @@ export async function runRound(options: RoundOptions): Promise<Measurement[]> {
 }
 
 /** Gives every instance of this round a database, a directory and the same authority. */
-async function starter({
-  name,
-  launcher,
-  dir,
-  postgres,
-}: RoundOptions): Promise<() => Promise<LaunchedServer>> {
+async function starter(
+  { name, launcher, dir, postgres }: RoundOptions,
+  authority: Authority,
+): Promise<() => Promise<LaunchedServer>> {
   await mkdir(dir, { recursive: true })
-  const authority = createAuthority()
   const authorityFile = join(dir, 'ca.crt')
   writeFileSync(authorityFile, authority.cert)
   let count = 0

@@ -1,12 +1,18 @@
 /** What is measured. Each scenario makes its own users and rooms, and checks that what was answered is there. */
+import { Client } from 'undici'
 import { createLoadClient, type LoadClient, type LoadUser } from './http-client.ts'
+import { serveLargeRoom } from './large-room.ts'
 import { drive, type Limits } from './measure.ts'
+import { watchMemory } from './proc.ts'
 import type { Bench } from './round.ts'
 
 const senders = 64
 const manyRooms = 50
 const syncRooms = 20
 const warmUp = 20
+const largeRoomMembers = 10_000
+const largeJoinTimeoutMs = 900_000
+const probeMs = 20
 /** Time for the sync to be waiting when the event is sent. */
 const beforeSendMs = 3
 const text = (i: number) => `message ${i}: the quick brown fox jumps over the lazy dog`
@@ -25,6 +31,7 @@ export const scenarios: readonly Scenario[] = [
   { name: 'initial-sync', run: initialSync },
   { name: 'join', run: join },
   { name: 'federation', run: federatedDelivery },
+  { name: 'large-join', run: largeJoin },
 ]
 export const scenarioNames = scenarios.map(({ name }) => name)
 
@@ -172,6 +179,64 @@ async function federatedDelivery({ client, limits, load, second, note }: Bench):
     await settle(away, reader, room, ids)
   } finally {
     await away.close()
+  }
+}
+
+/** A room of ten thousand members on another server; meanwhile others ask for something small. */
+async function largeJoin({ client, server, authority, limits, load, note }: Bench): Promise<void> {
+  const peer = await serveLargeRoom(authority, largeRoomMembers)
+  const options = { headersTimeout: largeJoinTimeoutMs, bodyTimeout: largeJoinTimeoutMs }
+  const patient = new Client(server.clientUrl, options)
+  const prober = new Client(server.clientUrl, options)
+  const memory = watchMemory(() => server.pid())
+  try {
+    const user = await client.register('joiner')
+    const probe = probing(prober)
+    const path = `/_matrix/client/v3/join/${encodeURIComponent(peer.roomId)}?via=${peer.name}&server_name=${peer.name}`
+    const headers = { authorization: `Bearer ${user.token}`, 'content-type': 'application/json' }
+    const what = `join of a remote room of ${largeRoomMembers} members`
+    await load(what, () =>
+      drive(1, { ...limits, samples: 1 }, async () => {
+        const answer = await patient.request({ method: 'POST', path, headers, body: '{}' })
+        const text = await answer.body.text()
+        if (answer.statusCode !== 200) throw new Error(`the join was refused: ${text}`)
+      }),
+    )
+    note(`${what}, longest wait of others`, await probe.stop(), 'ms', 'lower')
+    note(`${what}, peak memory`, memory.stop() / 2 ** 20, 'MiB', 'lower')
+    const members = await client.request(
+      'GET',
+      `/_matrix/client/v3/rooms/${encodeURIComponent(peer.roomId)}/joined_members`,
+      user.token,
+    )
+    const count = Object.keys(Object(members['joined'])).length
+    if (count !== largeRoomMembers + 2) throw new Error(`${count} members are in the room`)
+    await client.send(user, peer.roomId, text(0))
+  } finally {
+    memory.stop()
+    await Promise.all([patient.close(), prober.close(), peer.close()])
+  }
+}
+
+/** Asks for something that costs nothing, again and again; stop answers the longest wait in ms. */
+function probing(prober: Client): { stop: () => Promise<number> } {
+  let longestMs = 0
+  let isOver = false
+  const asking = (async () => {
+    while (!isOver) {
+      const before = performance.now()
+      const answer = await prober.request({ method: 'GET', path: '/_matrix/client/versions' })
+      await answer.body.dump()
+      longestMs = Math.max(longestMs, performance.now() - before)
+      await new Promise((resolve) => setTimeout(resolve, probeMs))
+    }
+  })()
+  return {
+    async stop() {
+      isOver = true
+      await asking
+      return longestMs
+    },
   }
 }
 

@@ -97,7 +97,8 @@ export function createAcceptor(needs: Needs): Acceptor {
   }
 
   async function resolveRoots(turn: TurnRoom, roots: readonly StateRoot[]) {
-    return await resolver.resolve(turn.room, turn.rules, roots, find(turn), byNumber(turn))
+    const pending = turn.pendingNumbers.values()
+    return await resolver.resolve(turn.room, turn.rules, roots, find(turn), byNumber(turn), pending)
   }
 
   async function before(turn: TurnRoom, pdu: Pdu, given?: readonly StateRoot[]): Promise<Before> {
