@@ -60,8 +60,14 @@ export function carriedCreation({
   }
 }
 
-/** The events after the create event, in the order in which the auth rules take them. */
-export function carriedDrafts(inheritance: Inheritance): readonly LocalDraft[] {
+/**
+ * The events after the create event, in the order in which the auth rules take them; and the one that comes last of
+ * all, by which somebody who had to be raised to set all this steps down again.
+ */
+export function carriedDrafts(inheritance: Inheritance): {
+  readonly drafts: readonly LocalDraft[]
+  readonly stepDown: LocalDraft | undefined
+} {
   const { state, user, profile } = inheritance
   const draft = (type: string, content: JsonObject, stateKey = ''): LocalDraft => ({
     ...{ type, stateKey, sender: user, content },
@@ -86,9 +92,7 @@ export function carriedDrafts(inheritance: Inheritance): readonly LocalDraft[] {
       drafts.push(draft(type, ban, stateKey))
     }
   }
-  // Who had to be raised to set all this steps down again.
-  if (first !== last) drafts.push(draft(powerLevelsType, last))
-  return drafts
+  return { drafts, stepDown: first === last ? undefined : draft(powerLevelsType, last) }
 }
 
 /** The names of a room, parted into those of this server, which move, and the others, which stay. */

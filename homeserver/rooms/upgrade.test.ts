@@ -91,6 +91,19 @@ describe('a room that is replaced', () => {
     await set(alice, next, 'm.room.server_acl', { allow: ['*'] })
   })
 
+  it('is made by somebody with less power than its state needs, who has no more afterwards', async () => {
+    const old = await server.rooms.create(alice, { preset: 'public_chat', roomVersion: '10' })
+    await server.rooms.join(bob, old, { via: [] })
+    await set(alice, old, 'm.room.server_acl', { allow: ['*'] })
+    const levels = await content(old, 'm.room.power_levels')
+    const events = { ...Object(levels?.['events']), 'm.room.tombstone': 50 }
+    const users = { [alice.user]: 100, [bob.user]: 50 }
+    await set(alice, old, 'm.room.power_levels', { ...levels, events, users })
+    const next = await upgrade(bob, old, '11')
+    expect(await content(next, 'm.room.server_acl')).toEqual({ allow: ['*'] })
+    expect((await content(next, 'm.room.power_levels'))?.['users']).toEqual(users)
+  })
+
   it('is replaced once by two requests at the same time', async () => {
     const old = await server.rooms.create(alice, {})
     const [one, other] = await Promise.all([upgrade(alice, old, '12'), upgrade(alice, old, '12')])

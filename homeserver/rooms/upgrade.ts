@@ -78,9 +78,11 @@ async function replace(
     profile: await profileFields(needs, user),
     additionalCreators: rules.privilegedCreators ? creatorsIn(request, user) : [],
   }
-  const drafts = carriedDrafts(inheritance)
+  const { drafts, stepDown } = carriedDrafts(inheritance)
   const next = await makeBoth(needs, room, inheritance, drafts.slice(0, firstDraftsMax))
   for (const draft of drafts.slice(firstDraftsMax)) await attempt(needs, next, draft)
+  // In a write of its own: a write sets each entry of the state once.
+  if (stepDown !== undefined) await attempt(needs, next, stepDown)
   await needs.moveNames(room, next)
   await unname(needs, room, inheritance)
   await relink(needs, user, room, next)

@@ -3,7 +3,13 @@ import { compileGlob } from '../glob.ts'
 import type { Json } from '../json.ts'
 import { parsePropertyPath, valueAtPath } from '../property-path.ts'
 import { notificationLevel, type PowerLevels, userLevel } from '../room/power-levels.ts'
-import type { PushAction, PushCondition, PushRule, PushRuleset } from './rules.ts'
+import {
+  effectiveActions,
+  type PushAction,
+  type PushCondition,
+  type PushRule,
+  type PushRuleset,
+} from './rules.ts'
 import {
   type Budget,
   comparisonsMax,
@@ -162,7 +168,8 @@ function testsOf({ conditions, pattern }: PushRule): Test[] {
   return (conditions ?? []).map(testOf)
 }
 
-function verdictOf({ actions, rule_id: ruleId }: PushRule): PushVerdict {
+function verdictOf({ actions: given, rule_id: ruleId }: PushRule): PushVerdict {
+  const actions = effectiveActions(given)
   const notify = actions.includes('notify')
   const highlight = actions.some(
     // A highlight without value is one.

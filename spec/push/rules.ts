@@ -168,7 +168,7 @@ export function setRuleActions(
   name: PushRuleName,
   actions: readonly PushAction[],
 ): UserPushRules {
-  return changeRule(user, name, { actions: effective(actions) })
+  return changeRule(user, name, { actions })
 }
 
 type Change = { readonly enabled?: boolean; readonly actions?: readonly PushAction[] }
@@ -218,7 +218,7 @@ function withRules(
 
 /** Only what its kind can have is taken over: conditions of override and underride, the pattern of content. */
 function ruleFrom({ kind, ruleId }: PushRuleName, body: PushRuleBody, enabled: boolean): PushRule {
-  const rule = { rule_id: ruleId, default: false, enabled, actions: effective(body.actions) }
+  const rule = { rule_id: ruleId, default: false, enabled, actions: body.actions }
   if (kind === 'override' || kind === 'underride') {
     return { ...rule, conditions: body.conditions ?? [] }
   }
@@ -227,8 +227,11 @@ function ruleFrom({ kind, ruleId }: PushRuleName, body: PushRuleBody, enabled: b
   return { ...rule, pattern: body.pattern }
 }
 
-/** Without the historical actions, which mean nothing. {@link https://spec.matrix.org/v1.19/client-server-api/#historical-actions} */
-function effective(actions: readonly PushAction[]): PushAction[] {
+/**
+ * Without the historical actions, which mean nothing. A client is shown the actions that it has set.
+ * {@link https://spec.matrix.org/v1.19/client-server-api/#historical-actions}
+ */
+export function effectiveActions(actions: readonly PushAction[]): PushAction[] {
   return actions.filter((action) => action !== 'dont_notify' && action !== 'coalesce')
 }
 
