@@ -86,7 +86,7 @@ describe.each(faults.map((fault) => [fault.name, fault] as const))(
       await expectEvent(fault, room, pdu.id)
     })
 
-    it.skipIf(fault.needsRoom)('comes as history that was asked for', async () => {
+    it('comes as history that was asked for', async () => {
       const room = peer.createRoom(version)
       const pdu = room.add(fault.make(scene(room), text('wrong')))
       const after = room.append(text('after it'))
@@ -236,6 +236,26 @@ async function template(kind: string, roomId: string, user: string) {
   }
   return { room, draft }
 }
+
+describe('events with all faults together', () => {
+  const others = 1_100
+  const timeout = 120_000
+
+  it('come with a large state, of which only the sound ones are kept', { timeout }, async () => {
+    const room = peer.createRoom(version)
+    for (let n = 0; n < others; n++) room.append(state(`org.example.other${n}`))
+    const typed = faults.map((fault, n) => ({ fault, type: `org.example.wrong${n}` }))
+    for (const { fault, type } of typed) {
+      // What cannot be the state of this room stands in it all the same.
+      room.add(fault.make(scene(room), state(type)))
+    }
+    await alice.join(room.roomId, [peer.name])
+    await alice.syncUntil(inSection('join', room.roomId))
+    const types = new Set((await alice.allState(room.roomId)).map((event) => event.type))
+    expect([...types].filter((type) => type.startsWith('org.example.other'))).toHaveLength(others)
+    for (const { fault, type } of typed) await expectState(fault, room, type)
+  })
+})
 
 describe('events that refer to each other in a circle', () => {
   it.each(['prev_events', 'auth_events'])('by their %s stop no others', async (by) => {

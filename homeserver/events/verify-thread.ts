@@ -1,6 +1,6 @@
 /** A thread that checks many events on receipt: format, signatures, content hash. */
 import { verifySignature } from '../../spec/crypto/ed25519.ts'
-import { signaturesOf } from '../../spec/crypto/sign-json.ts'
+import { triedSignatures } from '../../spec/crypto/sign-json.ts'
 import { MatrixError } from '../../spec/errors.ts'
 import type { Pdu } from '../../spec/events/event.ts'
 import type { EventId, RoomId, ServerName } from '../../spec/ids.ts'
@@ -88,8 +88,7 @@ function checkSigner(
   // Versions before 5 do not ask that the key was valid when the event was made.
   const validAt = rules.enforceKeyValidity ? pdu.originServerTs : 0
   const wanted: WantedKey[] = []
-  for (const [keyId, signature] of Object.entries(signaturesOf(pdu.json, server))) {
-    if (!keyId.startsWith('ed25519:')) continue
+  for (const [keyId, signature] of triedSignatures(pdu.json, server)) {
     const key = known.get(`${server} ${keyId}`)
     if (key === undefined || key[3] < validAt) wanted.push([server, keyId, validAt])
     else if (verifySignature(key[2], signedText, signature)) return undefined

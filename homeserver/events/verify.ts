@@ -4,7 +4,7 @@
  * {@link https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu}
  */
 import { verifySignature } from '../../spec/crypto/ed25519.ts'
-import { signaturesOf } from '../../spec/crypto/sign-json.ts'
+import { triedSignatures } from '../../spec/crypto/sign-json.ts'
 import { MatrixError } from '../../spec/errors.ts'
 import type { Pdu } from '../../spec/events/event.ts'
 import type { RoomId, ServerName } from '../../spec/ids.ts'
@@ -31,8 +31,7 @@ export function createVerifier({ keys }: { readonly keys: KeyRing }): Verifier {
   ): Promise<boolean> {
     // Versions before 5 do not ask that the key was valid when the event was made.
     const validAt = rules.enforceKeyValidity ? pdu.originServerTs : 0
-    for (const [keyId, signature] of Object.entries(signaturesOf(pdu.json, server))) {
-      if (!keyId.startsWith('ed25519:')) continue
+    for (const [keyId, signature] of triedSignatures(pdu.json, server)) {
       const key = await keys.verifyKey(server, keyId, validAt)
       if (key !== undefined && verifySignature(key, text, signature)) return true
     }

@@ -1,6 +1,6 @@
 /** Checks a server's signature on an event that comes in by a handshake and not by `receive`. */
 import { verifySignature } from '../../spec/crypto/ed25519.ts'
-import { signaturesOf } from '../../spec/crypto/sign-json.ts'
+import { triedSignatures } from '../../spec/crypto/sign-json.ts'
 import type { Pdu } from '../../spec/events/event.ts'
 import type { ServerName } from '../../spec/ids.ts'
 import { redactedBytesForSignature } from '../../spec/room/event-format.ts'
@@ -16,8 +16,7 @@ export async function isSignedBy(
 ): Promise<boolean> {
   const validAt = rules.enforceKeyValidity ? pdu.originServerTs : 0
   const text = redactedBytesForSignature(pdu, rules)
-  for (const [keyId, signature] of Object.entries(signaturesOf(pdu.json, server))) {
-    if (!keyId.startsWith('ed25519:')) continue
+  for (const [keyId, signature] of triedSignatures(pdu.json, server)) {
     const key = await keys.verifyKey(server, keyId, validAt)
     if (key !== undefined && verifySignature(key, text, signature)) return true
   }

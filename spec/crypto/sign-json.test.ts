@@ -6,7 +6,13 @@ import type { JsonObject } from '../json.ts'
 import { rulesOf } from '../room/version.ts'
 import { signingKeyFromSeed } from './ed25519.ts'
 import { contentHash, fromUnpaddedBase64 } from './hash.ts'
-import { signaturesOf, signJson, verifyJson } from './sign-json.ts'
+import {
+  signaturesOf,
+  signJson,
+  triedSignatures,
+  triedSignaturesMax,
+  verifyJson,
+} from './sign-json.ts'
 
 interface Vectors {
   seed: string
@@ -101,3 +107,21 @@ describe('verifying JSON', () => {
 function signatureOf(obj: JsonObject): string {
   return signaturesOf(obj, server)[key.keyId] ?? ''
 }
+
+describe('the signatures that are tried', () => {
+  const many = (count: number, algorithm = 'ed25519') =>
+    Object.fromEntries(Array.from({ length: count }, (_, n) => [`${algorithm}:k${n}`, 'x']))
+
+  it(`are ${triedSignaturesMax} of a server, and not one more`, () => {
+    for (const count of [triedSignaturesMax, triedSignaturesMax + 1]) {
+      const tried = triedSignatures({ signatures: { [server]: many(count) } }, server)
+      expect(tried).toHaveLength(triedSignaturesMax)
+    }
+  })
+
+  it('are those of an algorithm that is known', () => {
+    const own = { ...many(50, 'rsa'), 'ed25519:1': 'signature' }
+    const obj = { signatures: { [server]: own, [other]: many(3) } }
+    expect(triedSignatures(obj, server)).toEqual([['ed25519:1', 'signature']])
+  })
+})

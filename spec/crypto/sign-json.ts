@@ -35,6 +35,19 @@ export function signaturesOf(
   return own ? Object.fromEntries(Object.entries(own).filter(isSignature)) : {}
 }
 
+/** Most signatures of one server on one object that are tried: each costs a verification, and may cost a request. */
+export const triedSignaturesMax = 10
+
+/** Key id and signature of those of a server's signatures that may be tried: of a known algorithm, and not too many. */
+export function triedSignatures(
+  obj: JsonObject,
+  server: ServerName,
+): readonly (readonly [keyId: string, signature: string])[] {
+  return Object.entries(signaturesOf(obj, server))
+    .filter(([keyId]) => keyId.startsWith('ed25519:'))
+    .slice(0, triedSignaturesMax)
+}
+
 /**
  * Has the server signed the object with this key.
  * {@link https://spec.matrix.org/v1.19/appendices/#checking-for-a-signature}
