@@ -60,10 +60,15 @@ function setUp(name: string) {
     const row = { position: 1, kind: 'receipt', user, ref: '{}', payload: undefined } as const
     for (const onRows of subscribers) onRows([row])
   }
+  const joins = (user: UserId) => {
+    const pdu = { type: 'm.room.member', sender: user, roomId: room }
+    const payload = { changesState: true, event: { pdu } }
+    for (const onRows of subscribers) onRows([{ position: 1, kind: 'event', ref: '1', payload }])
+  }
   const presence = start()
   const changes: PresenceChange[] = []
   presence.onChange((change) => changes.push(change))
-  return { clock, memberships, alice, presence, start, changes, reads }
+  return { clock, memberships, alice, presence, start, changes, reads, joins }
 }
 
 it('is online while a device syncs, and offline half a minute after', async () => {
@@ -190,6 +195,27 @@ it('of another server is what that server says, for users with whom a room is sh
   expect(await presence.get(dave)).toMatchObject({ presence: 'online', currentlyActive: true })
   expect(await presence.get(stranger)).toMatchObject({ presence: 'offline' })
   expect(await presence.get(bob)).toMatchObject({ presence: 'offline' })
+})
+
+it('of another server counts once its user has come into a room, when it came a little early', async () => {
+  const { presence, memberships, clock, joins } = setUp('early')
+  const [erin, late] = ['@erin:far.test', '@late:far.test'].map(parseUserId)
+  if (!erin || !late) throw new Error('two users')
+  const online = (user_id: UserId) => ({
+    user_id,
+    presence: 'online' as const,
+    status_msg: 'early',
+  })
+  await presence.onRemotePresence(far, [online(late)])
+  await clock.advance(60_000)
+  await presence.onRemotePresence(far, [online(erin)])
+  expect(await presence.get(erin)).toMatchObject({ presence: 'offline' })
+  for (const user of [erin, late]) {
+    memberships.set(room, user, 'join')
+    joins(user)
+  }
+  await expect.poll(() => presence.get(erin)).toMatchObject({ statusMsg: 'early' })
+  expect(await presence.get(late)).toMatchObject({ presence: 'offline' })
 })
 
 it('is shown to those who share a room', async () => {

@@ -6,7 +6,13 @@
  */
 import { LRUCache } from 'lru-cache'
 import { forbidden } from '../../spec/errors.ts'
-import { isUserId, type ServerName, serverOfUser, type UserId } from '../../spec/ids.ts'
+import {
+  isUserId,
+  type RoomId,
+  type ServerName,
+  serverOfUser,
+  type UserId,
+} from '../../spec/ids.ts'
 import { isObject } from '../../spec/json.ts'
 import type { Database } from '../database/database.ts'
 import { requireStorable } from '../database/stored-text.ts'
@@ -73,7 +79,7 @@ export interface PresenceNeeds {
   readonly clock: Clock
   readonly bus: Pick<Bus, 'publish' | 'subscribe'>
   readonly tail: Pick<Tail, 'subscribe'>
-  readonly memberships: Pick<Memberships, 'sharingWith'>
+  readonly memberships: Pick<Memberships, 'sharingWith' | 'ofRoom'>
   readonly serverName: ServerName
   /** Off: everybody is offline, and nothing is told. */
   readonly enabled: boolean
@@ -91,12 +97,18 @@ const processLeaseMs = 45_000
 const sweepMs = 1_000
 const flushMs = 60_000
 const peopleMax = 100_000
+/** What was said of people with whom nobody shares a room yet: their server may know sooner who has joined. */
+const strangersMax = 5_000
+const strangerMs = 60_000
 const statusBytesMax = 2048
 const topic = 'presence'
 
 export function createPresence(needs: PresenceNeeds): Presence {
   const { db, clock, bus, memberships, enabled } = needs
   const people = new LRUCache<UserId, Person>({ max: peopleMax })
+  const strangers = new LRUCache<UserId, { said: RemotePresence; at: number }>({
+    max: strangersMax,
+  })
   const alive = new Set<UserId>()
   const changedAt = new LRUCache<UserId, number>({ max: peopleMax })
   const listeners = new Set<(change: PresenceChange) => void>()
@@ -152,8 +164,22 @@ export function createPresence(needs: PresenceNeeds): Presence {
   /** What people of this server do: they send, and they read. */
   function onRows(rows: readonly LogRow[]): void {
     for (const { kind, payload, user } of rows) {
-      if (kind === 'event' && isEventPayload(payload)) active(payload.event.pdu.sender)
-      else if (kind === 'receipt' && user !== undefined) active(user)
+      if (kind === 'event' && isEventPayload(payload)) {
+        const { sender, type, roomId } = payload.event.pdu
+        active(sender)
+        // A failure here leaves them as they were: not known to be there.
+        if (type === 'm.room.member' && strangers.size > 0) void meet(roomId).catch(() => undefined)
+      } else if (kind === 'receipt' && user !== undefined) active(user)
+    }
+  }
+
+  /** Strangers may be none any more. */
+  async function meet(room: RoomId): Promise<void> {
+    const members = await memberships.ofRoom(room)
+    for (const [user, { said, at }] of [...strangers]) {
+      if (members.get(user)?.membership !== 'join') continue
+      strangers.delete(user)
+      if (clock.now() - at < strangerMs && (await isOfInterest(user))) await believe(said, at)
     }
   }
 
@@ -253,6 +279,19 @@ export function createPresence(needs: PresenceNeeds): Presence {
     return false
   }
 
+  /** What the user's own server said at that time. */
+  async function believe(said: RemotePresence, at: number): Promise<void> {
+    const { user_id: user, last_active_ago: agoMs = 0 } = said
+    const person = await load(user)
+    if (said.status_msg) person.statusMsg = said.status_msg
+    else delete person.statusMsg
+    lease(person, serverOfUser(user), said.presence, remoteLeaseMs)
+    person.lastActiveTs = Math.max(0, at - agoMs)
+    person.currentlyActive = said.currently_active === true
+    settle(user, person)
+    publish(user, person, true)
+  }
+
   async function get(user: UserId): Promise<PresenceState> {
     return stateOf(await load(user))
   }
@@ -299,15 +338,8 @@ export function createPresence(needs: PresenceNeeds): Presence {
       if (!enabled) return
       for (const said of push) {
         if (serverOfUser(said.user_id) !== origin) continue
-        if (!(await isOfInterest(said.user_id))) continue
-        const person = await load(said.user_id)
-        if (said.status_msg) person.statusMsg = said.status_msg
-        else delete person.statusMsg
-        lease(person, origin, said.presence, remoteLeaseMs)
-        person.lastActiveTs = Math.max(0, clock.now() - (said.last_active_ago ?? 0))
-        person.currentlyActive = said.currently_active === true
-        settle(said.user_id, person)
-        publish(said.user_id, person, true)
+        if (await isOfInterest(said.user_id)) await believe(said, clock.now())
+        else strangers.set(said.user_id, { said, at: clock.now() })
       }
     },
     async [Symbol.asyncDispose]() {
