@@ -102,13 +102,8 @@ describe('the list of public rooms', () => {
     expect(back.ids).toEqual(first.ids)
   })
 
-  it('is read by strangers, who may not have other servers asked', async () => {
-    const get = (query: Record<string, string | number>) =>
-      ask(server.clientUrl, 'GET', where, { query })
-    expect(await get({ limit: 1 })).toMatchObject({
-      status: 200,
-      body: { chunk: expect.any(Array) },
-    })
-    expect((await get({ server: 'elsewhere.example' })).status).toBe(401)
+  it('of another server is not asked for by strangers', async () => {
+    const query = { server: 'elsewhere.example' }
+    expect((await ask(server.clientUrl, 'GET', where, { query })).status).toBe(401)
   })
 })

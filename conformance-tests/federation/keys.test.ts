@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { itSynapseBreaks } from '../harness/exceptions.ts'
 import { server } from '../harness/fixtures.ts'
 import { isBody } from '../harness/http.ts'
 import { createPeer } from '../harness/peer.ts'
@@ -50,10 +51,12 @@ describe('a notary', () => {
   it('tells the keys of several servers, its own too, and nothing of those that are silent', async () => {
     await using peer = await createPeer()
     await using other = await createPeer()
+    const [own = ''] = Object.keys(Object((await peer.keysOf(server.name))['verify_keys']))
     const until = Date.now() + 3_600_000
+    const wanted = (id: string) => ({ [id]: { minimum_valid_until_ts: until } })
     const answers = await ask(peer, {
-      [peer.name]: { [peer.key.id]: { minimum_valid_until_ts: until } },
-      ...{ [other.name]: {}, [server.name]: {}, 'localhost:1': {} },
+      ...{ [peer.name]: wanted(peer.key.id), [other.name]: wanted(other.key.id) },
+      ...{ [server.name]: wanted(own), 'localhost:1': wanted('ed25519:1') },
     })
     expect(answers.map((one) => String(one['server_name'])).sort()).toEqual(
       [peer.name, other.name, server.name].sort(),
@@ -61,19 +64,27 @@ describe('a notary', () => {
     for (const { name, key } of [peer, other]) {
       const found = answers.find((one) => one['server_name'] === name) ?? {}
       expect(verifyObject(found, name, key.id, key.publicKey)).toBe(true)
-      expect(Object(found['signatures'])).toHaveProperty([server.name])
+      expect(Object.keys(Object(found['signatures']))).toContain(server.name)
     }
     expect(await ask(peer, {})).toEqual([])
+  })
+
+  itSynapseBreaks(
+    'If no key IDs are given to be queried, the notary server should query for all keys.',
+  )('asks for all keys of a server when none is named', async () => {
+    await using peer = await createPeer()
+    expect(await ask(peer, { [peer.name]: {} })).toMatchObject([{ server_name: peer.name }])
   })
 
   it('still tells the keys of a server that is gone', async () => {
     const gone = await createPeer()
     await using peer = await createPeer()
-    expect(await ask(peer, { [gone.name]: {} })).toHaveLength(1)
+    const keys = (until: number) =>
+      ask(peer, { [gone.name]: { [gone.key.id]: { minimum_valid_until_ts: until } } })
+    expect(await keys(Date.now())).toHaveLength(1)
     await gone[Symbol.asyncDispose]()
-    const until = Date.now() + 365 * 86_400_000
-    const wanted = { [gone.key.id]: { minimum_valid_until_ts: until } }
-    expect(await ask(peer, { [gone.name]: wanted })).toMatchObject([{ server_name: gone.name }])
+    const later = Date.now() + 365 * 86_400_000
+    expect(await keys(later)).toMatchObject([{ server_name: gone.name }])
   })
 })
 
