@@ -168,6 +168,17 @@ describe('a room that is replaced by hand', () => {
   })
 })
 
+it('gives no level to the creator of a room of version 12', async () => {
+  const alice = await register(server, 'alice')
+  const answer = await alice.ask('POST', '/_matrix/client/v3/createRoom', {
+    body: {
+      room_version: '12',
+      power_level_content_override: { users: { [alice.userId]: 100 } },
+    },
+  })
+  expect(answer.status).toBe(400)
+})
+
 describe('upgrading a room', () => {
   it('is for those who may send a tombstone', async () => {
     const [alice, bob] = await Promise.all([register(server, 'alice'), register(server, 'bob')])

@@ -112,13 +112,12 @@ async function firstOf<T>(
   ask: (server: ServerName) => Promise<T>,
 ): Promise<T> {
   const named = [...new Set(candidates)].filter((server) => server !== serverName)
-  const servers = named.slice(0, candidatesMax)
-  const isNew = lastResort !== undefined && lastResort !== serverName
-  if (isNew && !servers.includes(lastResort)) servers.push(lastResort)
+  const asked = new Set(named.slice(0, candidatesMax))
+  const isLast = lastResort !== undefined && lastResort !== serverName && !asked.has(lastResort)
   let failure: MatrixError | undefined
-  for (const server of servers) {
+  for (const server of [...asked, ...(isLast ? [lastResort] : [])]) {
     // A server of the room has looked at it and said that it is not the one to ask: it is for the client to name others.
-    if (server === lastResort && isUnable(failure)) break
+    if (!asked.has(server) && isUnable(failure)) break
     try {
       return await ask(server)
     } catch (error) {
