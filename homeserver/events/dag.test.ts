@@ -109,6 +109,31 @@ describe('an event whose earlier events are missing', () => {
 })
 
 describe('state that another server names', () => {
+  it('brings no events from before our join, though the way to them leads around it', async () => {
+    const { room } = await sharedRoom()
+    const carol = parseUserId('@carol:c.test')
+    await using c = await openTestServer('c.test', peers)
+    // Bob's server does not know yet of Carol when he speaks, so that his branch begins before her join.
+    const { event: join } = await joinOver(c, a, room, carol)
+    const said = [await say(b, room, bob, 'one'), await say(b, room, bob, 'two')]
+    await a.events.receive(
+      b.name,
+      room,
+      said.map(({ pdu }) => pdu.json),
+    )
+    const last = await say(a, room, alice, 'last')
+    const receipts = await c.events.receive(a.name, room, [last.pdu.json])
+    expect(receipts.get(last.pdu.eventId)).toEqual({ kind: 'accepted' })
+    const { events } = await live(c, room)
+    expect(bodies(events)).toContain('last')
+    expect(events.filter(({ pdu }) => pdu.depth < join.pdu.depth)).toEqual([])
+    expect((await c.events.extremities(room)).ids).toEqual([last.pdu.eventId])
+    expect(await c.events.currentState(room)).toHaveProperty(
+      'size',
+      (await a.events.currentState(room)).size,
+    )
+  })
+
   it('has nothing that rests on an event which nobody gives', async () => {
     const { room, join } = await sharedRoom()
     const names = ['A', 'B', 'C', 'D', 'E']

@@ -16,7 +16,7 @@ import type { Snapshots } from '../state/state.ts'
 import { ancestorsOf } from './ancestors.ts'
 import type { Numbers } from './numbers.ts'
 import type { Outliers } from './outliers.ts'
-import { applyOutsideLog, findRoom } from './queries.ts'
+import { applyOutsideLog, beginningDepth, findRoom } from './queries.ts'
 import type { EventStore } from './store.ts'
 import type { StateRoot, StoredEvent } from './stored-event.ts'
 
@@ -67,6 +67,7 @@ const nodesPerEvent = 4
 const chunkNodes = 1_000
 
 interface Needs {
+  readonly serverName: ServerName
   readonly db: Database
   readonly store: EventStore
   readonly snapshots: Snapshots
@@ -78,7 +79,7 @@ interface Needs {
 }
 
 export function createGaps(needs: Needs): Gaps {
-  const { db, store, snapshots, numbers, outliers, remote, pending } = needs
+  const { serverName, db, store, snapshots, numbers, outliers, remote, pending } = needs
 
   async function absent(
     room: RoomId,
@@ -166,13 +167,17 @@ export function createGaps(needs: Needs): Gaps {
     const { roomId: room } = pdu
     const row = await findRoom(db, room)
     const earliest = (row?.extremities ?? []).filter(isEventId).slice(-gapLimits.missing)
+    // What led to our join is history. Taken as something new it would stand beside the newest events with its old state.
+    const minDepth = await beginningDepth(db, room, serverName)
     const found = new Map<EventId, Pdu>()
     let latest: readonly EventId[] = [pdu.eventId]
     for (let round = 0, bytes = 0; round < gapLimits.rounds && bytes < gapLimits.bytes; round++) {
-      const query = { earliest, latest, limit: gapLimits.missing, minDepth: 0 }
+      const query = { earliest, latest, limit: gapLimits.missing, minDepth }
       const answer = await orNothing(() => remote.missingEvents(origin, room, query))
       const pdus = await outliers.verify(room, rules, answer.slice(0, gapLimits.missing))
-      const fresh = pdus.filter(({ eventId }) => eventId !== pdu.eventId && !found.has(eventId))
+      const fresh = pdus.filter(
+        ({ eventId, depth }) => eventId !== pdu.eventId && depth >= minDepth && !found.has(eventId),
+      )
       for (const one of fresh) {
         found.set(one.eventId, one)
         bytes += sizeOf(one)

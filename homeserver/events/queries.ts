@@ -140,6 +140,18 @@ export async function historyGaps(
     order by e.depth desc limit ${limit}`
 }
 
+/**
+ * The depth at which the room's part that is here begins: of the deepest event of this server, or fetched as history,
+ * whose predecessors are missing; 0 when all of the history is here. What is before it and not here is history too.
+ */
+export async function beginningDepth(db: Db, room: string, server: string): Promise<number> {
+  const [row] = await db<{ depth: number }>`
+    select max(e.depth) as depth from missing_edges m join events e on e.event_id = m.event_id
+    where m.room_id = ${room}
+      and (e.position < 0 or (e.position > 0 and right(e.sender, length(${`:${server}`})) = ${`:${server}`}))`
+  return row?.depth ?? 0
+}
+
 /** Redactions that came before their targets. */
 export async function pendingRedactions(
   db: Db,
