@@ -190,8 +190,8 @@ describe('the key ring', () => {
     )
     await clock.advance(0)
     expect(most).toBe(20)
-    // An event’s signer does not wait for them.
-    const other = slow.verifyKey(them, 'ed25519:x', clock.now())
+    // An event’s signer does not wait for them, also when it waits among them.
+    const other = slow.verifyKey(parseServerName('s99.example'), 'ed25519:x', clock.now())
     await clock.advance(0)
     expect(most).toBe(21)
     answer()

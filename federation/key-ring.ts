@@ -59,36 +59,47 @@ interface Attempt {
 
 export function createKeyRing(needs: Needs): FetchingKeyRing {
   const { clock, store, serverName } = needs
-  const underWay = new Map<ServerName, Promise<void>>()
+  /** Requests that are being made, and what waits for a place to make one. */
+  const fetching = new Map<ServerName, Promise<void>>()
+  const forEvents = createLane(fetchesMax, waitingMax)
+  const forSenders = createLane(senderFetchesMax, senderWaitingMax)
   const attempts = new LRUCache<ServerName, Attempt>({ max: serversMax })
-  const limited = limiter(fetchesMax, waitingMax)
-  const limitedForSenders = limiter(senderFetchesMax, senderWaitingMax)
   const fetchAnswer = createKeyFetch({ ...needs, isSignedBy })
 
   /** Has the server signed the object with a key that is valid now. */
   async function isSignedBy(server: ServerName, json: JsonObject): Promise<boolean> {
-    await refresh(server)
+    await refresh(server, forEvents)
     for (const [keyId, key] of await store.keysOf(server)) {
       if (usable(key, clock.now()) && verifyJson(json, server, keyId, key.publicKey)) return true
     }
     return false
   }
 
-  async function find(server: ServerName, keyId: string, validAt: number, limit: Limiter) {
+  async function find(server: ServerName, keyId: string, validAt: number, lane: Lane) {
     if (server === serverName) return usable(needs.own.get(keyId), validAt)
     const known = usable((await store.keysOf(server)).get(keyId), validAt)
     if (known !== undefined) return known
-    await refresh(server, limit)
+    await refresh(server, lane)
     return usable((await store.keysOf(server)).get(keyId), validAt)
   }
 
-  function refresh(server: ServerName, limit = limited): Promise<void> {
-    const running = underWay.get(server)
-    if (running !== undefined) return running
-    if ((attempts.get(server)?.until ?? 0) > clock.now()) return Promise.resolve()
-    const fetching = limit(() => fetchKeys(server)).finally(() => underWay.delete(server))
-    underWay.set(server, fetching)
-    return fetching
+  async function refresh(server: ServerName, lane: Lane): Promise<void> {
+    if (isPaused(server)) return
+    await (fetching.get(server) ?? lane.run(server, () => fetchOnce(server)))
+  }
+
+  function isPaused(server: ServerName): boolean {
+    return (attempts.get(server)?.until ?? 0) > clock.now()
+  }
+
+  async function fetchOnce(server: ServerName): Promise<void> {
+    // Somebody in the other lane may have had a place earlier.
+    if (isPaused(server)) return
+    const running = fetching.get(server)
+    if (running !== undefined) return await running
+    const fetch = fetchKeys(server).finally(() => fetching.delete(server))
+    fetching.set(server, fetch)
+    await fetch
   }
 
   async function fetchKeys(server: ServerName): Promise<void> {
@@ -101,9 +112,10 @@ export function createKeyRing(needs: Needs): FetchingKeyRing {
   }
 
   return {
-    verifyKey: (server, keyId, validAt) => find(server, keyId, validAt, limited),
-    senderKey: (server, keyId) => find(server, keyId, clock.now(), limitedForSenders),
-    refresh: (server) => refresh(server),
+    verifyKey: (server, keyId, validAt) => find(server, keyId, validAt, forEvents),
+    senderKey: (server, keyId) => find(server, keyId, clock.now(), forSenders),
+    // Anybody may ask a notary, and about any server.
+    refresh: (server) => refresh(server, forSenders),
   }
 }
 
@@ -134,13 +146,18 @@ function usable(key: RemoteKey | undefined, validAt: number): string | undefined
   return key && validAt <= (key.expiredAt ?? key.validUntil) ? key.publicKey : undefined
 }
 
-/** Runs work when there is a place for it; resolves without doing it when too much waits already. */
-type Limiter = (work: () => Promise<void>) => Promise<void>
+/** Works one at a time for each server, and so many servers at a time. */
+interface Lane {
+  /** Resolves when the server's work is done, or without it when too much waits already. */
+  run(server: ServerName, work: () => Promise<void>): Promise<void>
+}
 
-function limiter(max: number, waitingMax: number): Limiter {
-  let running = 0
+function createLane(max: number, waitingMax: number): Lane {
+  const works = new Map<ServerName, Promise<void>>()
   const waiting: (() => void)[] = []
-  return async (work) => {
+  let running = 0
+
+  async function inPlace(work: () => Promise<void>): Promise<void> {
     if (running >= max) {
       if (waiting.length >= waitingMax) return
       // The place of the one before is handed on.
@@ -153,5 +170,15 @@ function limiter(max: number, waitingMax: number): Limiter {
       if (next) next()
       else running--
     }
+  }
+
+  return {
+    run(server, work) {
+      const known = works.get(server)
+      if (known !== undefined) return known
+      const fresh = inPlace(work).finally(() => works.delete(server))
+      works.set(server, fresh)
+      return fresh
+    },
   }
 }

@@ -100,6 +100,36 @@ describe('requests of one server', () => {
   })
 })
 
+describe('requests of nobody in particular', () => {
+  it('share the places of one server, but for keys and version', async () => {
+    let end = () => {}
+    const ended = new Promise<void>((resolve) => {
+      end = resolve
+    })
+    let served = 0
+    await using us = await side({
+      limits: { ...testLimits, perServerMax: 1, waitMs: 100 },
+      thirdParty: {
+        exchangeInvite: async () => {},
+        async boundInvites() {
+          served++
+          await ended
+        },
+      },
+    })
+    const mxid = `@alice:${us.serverName}`
+    const body = JSON.stringify({ medium: 'email', address: 'a@b.example', mxid, invites: [] })
+    const bind = () => raw(us, { method: 'PUT', path: '/_matrix/federation/v1/3pid/onbind', body })
+    const first = bind()
+    await expect.poll(() => served).toBe(1)
+    expect((await bind()).status).toBe(429)
+    expect((await raw(us, { path: '/_matrix/key/v2/server' })).status).toBe(200)
+    expect((await raw(us, { path: '/_matrix/federation/v1/version' })).status).toBe(200)
+    end()
+    expect((await first).status).toBe(200)
+  })
+})
+
 describe('a server whose events are no use', () => {
   it('is put off when it has spent what it is allowed, before its next body is read', async () => {
     await using us = await side({

@@ -45,38 +45,20 @@ export interface FederationLimits {
 }
 
 const queryParametersMax = 200
+/** What anybody may ask at any time; for all else that is not signed, strangers share the places of one server. */
+const free: ReadonlySet<string> = new Set(['getServerKeys', 'getFederationVersion'])
+const anybody = 'anybody'
 
 export interface FederationApi {
   callback(): http.RequestListener
 }
 
 export function createFederationApi(needs: Needs): FederationApi {
-  const { log } = needs
+  const { log, limits } = needs
   const find = createRouter(needs.routes)
-  const { limits } = needs
   const places = createPlaces({ ...limits, perKeyMax: limits.perServerMax }, needs.clock)
   const wrongSignatures = createWrongSignatures(needs)
   const bodies = createBodies(limits.jsonDepthMax)
-  const app = new Koa()
-  app.on('error', (error: unknown) => log.debug({ error }, 'federation connection failed'))
-
-  app.use(async (ctx) => {
-    try {
-      const answered = await answer(ctx.req)
-      const isText = typeof answered === 'string'
-      ctx.status = 200
-      ctx.set('content-type', isText ? 'application/json' : answered.type)
-      ctx.body = isText ? answered : Readable.from(answered.body)
-    } catch (error) {
-      const shown = shownError(error, log)
-      ctx.status = shown.status
-      ctx.body = JSON.stringify(shown)
-      ctx.type = 'application/json'
-      // What is left of a body that was refused unread is not read.
-      if (!ctx.req.complete) ctx.set('connection', 'close')
-    }
-  })
-
   async function answer(req: http.IncomingMessage): Promise<string | Streamed> {
     const uri = req.url ?? '/'
     const { path, query } = splitUri(uri)
@@ -90,9 +72,10 @@ export function createFederationApi(needs: Needs): FederationApi {
     const bytesMax = limits.bodyBytesMax / (isTransaction ? 1 : 16)
     const parts = { params: match.params, query }
     if (endpoint.auth !== 'server') {
-      return await bodies.read(req, bytesMax, ({ content }) =>
-        serve({ ...parts, body: content }, undefined),
-      )
+      return await bodies.read(req, bytesMax, ({ content }) => {
+        const work = () => serve({ ...parts, body: content }, undefined)
+        return free.has(endpoint.name) ? work() : places.run(anybody, work)
+      })
     }
     const credentials = readCredentials(req.headers.authorization, needs.serverName)
     const { origin } = credentials
@@ -123,7 +106,34 @@ export function createFederationApi(needs: Needs): FederationApi {
     }
   }
 
-  return { callback: () => app.callback() }
+  return { callback: () => listener(answer, log) }
+}
+
+/** Every answer and every error as HTTP. */
+function listener(
+  answer: (req: http.IncomingMessage) => Promise<string | Streamed>,
+  log: Logger,
+): http.RequestListener {
+  const app = new Koa()
+  app.on('error', (error: unknown) => log.debug({ error }, 'federation connection failed'))
+
+  app.use(async (ctx) => {
+    try {
+      const answered = await answer(ctx.req)
+      const isText = typeof answered === 'string'
+      ctx.status = 200
+      ctx.set('content-type', isText ? 'application/json' : answered.type)
+      ctx.body = isText ? answered : Readable.from(answered.body)
+    } catch (error) {
+      const shown = shownError(error, log)
+      ctx.status = shown.status
+      ctx.body = JSON.stringify(shown)
+      ctx.type = 'application/json'
+      // What is left of a body that was refused unread is not read.
+      if (!ctx.req.complete) ctx.set('connection', 'close')
+    }
+  })
+  return app.callback()
 }
 
 function splitUri(uri: string): { path: string; query: Parts['query'] } {

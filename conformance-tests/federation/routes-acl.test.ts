@@ -101,6 +101,7 @@ describe('a server that is shut out is refused at', () => {
       { uri: () => `${where('v1/state_ids', roomId)}?event_id=${encodeURIComponent(eventId)}` },
     ],
     ['event_auth', { uri: () => where('v1/event_auth', roomId, eventId) }],
+    ['timestamp_to_event', { uri: () => `${where('v1/timestamp_to_event', roomId)}?ts=1&dir=f` }],
   ])('%s', async (_, { method = 'GET', uri, body }) => {
     const answer = await peer.ask(server, method, uri(), body?.())
     expect(answer).toMatchObject({ status: 403, body: { errcode: 'M_FORBIDDEN' } })
