@@ -62,7 +62,7 @@ interface Arrival {
   /** Why the room's policy server does not want it. */
   readonly refusal?: string
   /** It was fetched to fill a gap. */
-  readonly isEarlier?: boolean
+  readonly isEarlier?: boolean | undefined
 }
 
 /** An event on its way through a turn. */
@@ -99,12 +99,21 @@ export function createReceiver(needs: Needs): Receiver {
     const view = await views.get(room)
     if (view === undefined || !view.isHere) return receipts
     const good = await verified(room, view.rules, pdus, receipts)
-    const fresh = await unknown(good, receipts)
+    await take({ origin, rules: view.rules, options }, good, receipts)
+    return receipts
+  }
+
+  /** Takes in what is new, one after the other; the commits are awaited at the end. */
+  async function take(
+    terms: Pick<Arrival, 'origin' | 'rules' | 'options' | 'isEarlier'>,
+    pdus: readonly Pdu[],
+    receipts: Map<EventId, Receipt>,
+  ): Promise<void> {
+    const fresh = await unknown(pdus, receipts)
     const late = await redactedAlready(fresh)
     const staged: { arrival: Arrival; first: Staged }[] = []
     for (const { pdu, outlier } of fresh) {
-      const welcome = await recommended(pdu, view.rules)
-      const arrival: Arrival = { origin, outlier, rules: view.rules, options, late, ...welcome }
+      const arrival = { ...terms, outlier, late, ...(await recommended(pdu, terms.rules)) }
       try {
         const first = await stage(arrival, await prepare(arrival))
         staged.push({ arrival, first })
@@ -112,13 +121,12 @@ export function createReceiver(needs: Needs): Receiver {
           late.set(pdu.redacts, pdu)
       } catch (error) {
         receipts.set(pdu.eventId, dropped(error))
-        log.info({ room, event: pdu.eventId, error }, 'pdu could not be processed')
+        log.info({ room: pdu.roomId, event: pdu.eventId, error }, 'pdu could not be processed')
       }
     }
     for (const { arrival, first } of staged) {
       receipts.set(arrival.pdu.eventId, await settle(arrival, first))
     }
-    return receipts
   }
 
   /** 1–3: format, signatures, hash. */
@@ -196,29 +204,13 @@ export function createReceiver(needs: Needs): Receiver {
     if (arrival.isEarlier) {
       states = await gaps.statesAtGap(origin, pdu, rules)
     } else if ((await gaps.missingBefore(pdu)).length > 0) {
-      for (const one of await gaps.fetchEarlier(origin, pdu, rules))
-        await receiveEarlier(arrival, one)
+      const earlier = await gaps.fetchEarlier(origin, pdu, rules)
+      await take({ origin, rules, options: undefined, isEarlier: true }, earlier, new Map())
       if ((await gaps.missingBefore(pdu)).length > 0)
         throw new MatrixError('M_NOT_FOUND', 'earlier events are missing')
     }
     await gaps.fetchAuthEvents(origin, pdu, rules)
     return states
-  }
-
-  /** Takes in an event that was fetched for a later one; what cannot be taken in is left out. */
-  async function receiveEarlier({ origin, rules }: Arrival, pdu: Pdu): Promise<void> {
-    const [fresh] = await unknown([pdu], new Map())
-    if (fresh === undefined) return
-    const late = await redactedAlready([fresh])
-    const terms = { options: undefined, late, isEarlier: true }
-    const welcome = await recommended(pdu, rules)
-    const arrival: Arrival = { origin, rules, ...fresh, ...terms, ...welcome }
-    try {
-      await settle(arrival, await stage(arrival, await prepare(arrival)))
-    } catch (error) {
-      if (!(error instanceof MatrixError)) throw error
-      log.info({ room: pdu.roomId, event: pdu.eventId, error }, 'earlier pdu was left out')
-    }
   }
 
   async function stage(arrival: Arrival, given: readonly StateRoot[] | undefined): Promise<Staged> {
