@@ -60,6 +60,16 @@ const named = [
 ]
 const types = ['m.room.topic', 'm.room.power_levels', 'm.room.member', 'm.room.join_rules']
 
+const oddLevels: readonly JsonObject[] = [
+  { ban: '50' },
+  { users_default: null },
+  { kick: true },
+  { events: { 'm.room.topic': '50' } },
+  { users: { [bob]: '50' } },
+  { users: { bob: 50 } },
+  { notifications: 50 },
+]
+
 /** The identity server's key, and one that is not. */
 const [inviteKey, otherKey] = [1, 2].map((seed) =>
   signingKeyFromSeed('ed25519:0', new Uint8Array(32).fill(seed)),
@@ -99,6 +109,15 @@ export function deedOf(step: Step, sender: UserId, place: Surroundings): Deed | 
       return ofRoom('m.room.power_levels', levelsAfter(step, place))
     case 'join rule':
       return ofRoom('m.room.join_rules', { join_rule: joinRules[step.level] ?? 'invite' })
+    case 'no join rule':
+      return ofRoom('m.room.join_rules', {})
+    case 'odd level':
+      // Before version 10 no text says what becomes of them.
+      return place.rules.integerPowerLevels
+        ? ofRoom('m.room.power_levels', oddLevels[step.level] ?? {})
+        : undefined
+    case 'odd membership':
+      return membership(sender, target, 'visit')
     case 'topic':
       return ofRoom('m.room.topic', { topic: `${step.level}` })
     case 'server acl':

@@ -69,7 +69,8 @@ function furnish(stage: Stage): void {
   if (setup.powerLevels) {
     const moderators = { [bob]: 50, [carol]: 50 }
     const levels = rules.privilegedCreators ? moderators : { ...moderators, [alice]: 100 }
-    send(ofRoom('m.room.power_levels', { users: levels, events: { 'm.room.topic': 0 } }))
+    const events = { 'm.room.topic': 0 }
+    send(ofRoom('m.room.power_levels', { users: levels, events, invite: setup.inviteLevel }))
   }
   send(ofRoom('m.room.join_rules', { join_rule: 'public' }))
   send(joins(bob))

@@ -1,6 +1,6 @@
 /** Power levels and the rule about changing them, once more, straight from the text of the room versions. */
 import type { Pdu } from '../../spec/events/event.ts'
-import type { Json, JsonObject } from '../../spec/json.ts'
+import { isObject, type Json, type JsonObject } from '../../spec/json.ts'
 
 /** The state that a rule looks at. */
 export type Look = (type: string, stateKey: string) => Pdu | undefined
@@ -62,6 +62,7 @@ export function requiredPower({ type, stateKey }: Pdu, look: Look, version: numb
 /** Rule 10 of versions 1 to 5, 10, 11 and 12, rule 9 of versions 6 to 9: "If type is m.room.power_levels". */
 export function allowsPowerLevels(event: Pdu, look: Look, version: number): boolean {
   const { content, sender } = event
+  const isNoMap = (value: Json | undefined) => value !== undefined && !isObject(value)
   const isLevel = (value: Json | undefined) => read(value, version) !== undefined
   const names = [
     'users_default',
@@ -75,9 +76,11 @@ export function allowsPowerLevels(event: Pdu, look: Look, version: number): bool
   if (version >= 10) {
     if (names.some((name) => content[name] !== undefined && !isLevel(content[name]))) return false
     for (const name of ['events', 'notifications']) {
+      if (isNoMap(content[name])) return false
       if (entries(content, name).some(([, value]) => !isLevel(value))) return false
     }
   }
+  if (isNoMap(content['users'])) return false
   const users = entries(content, 'users')
   if (users.some(([user, value]) => !/^@[^:]*:.+$/.test(user) || !isLevel(value))) return false
   const create = look('m.room.create', '')
