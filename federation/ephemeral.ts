@@ -98,10 +98,8 @@ function tellPresence(needs: Needs): Disposable[] {
   }
 
   return [
-    needs.presence.onChange(({ user, what, ...state }) => {
-      // Whether somebody did something just now is not worth a request to every server.
-      if (serverOfUser(user) !== serverName || what === 'activity') return
-      toEverybody(user, state).catch(complain)
+    needs.presence.onChange(({ user, what: _, ...state }) => {
+      if (serverOfUser(user) === serverName) toEverybody(user, state).catch(complain)
     }),
     needs.tail.subscribe('presence for other servers', onRows),
   ]

@@ -65,6 +65,26 @@ describe('a server that does not take what it is sent', () => {
     expect(away.refused).toBeLessThan(10)
   })
 
+  it('is waited for with an answer that never ends, and the others are not', async () => {
+    await using peer = await createPeer()
+    await using other = await createPeer()
+    const { alice, roomId } = await sharedRoom(peer)
+    await other.join(server, roomId, other.user('carol'))
+    await alice.syncUntil(inTimeline(roomId, ({ state_key }) => state_key === other.user('carol')))
+    let asked = 0
+    peer.on('PUT', /^\/_matrix\/federation\/v1\/send\//, () => {
+      asked++
+      return new Promise<never>(() => {})
+    })
+    const startedAt = performance.now()
+    for (let n = 0; n < 10; n++) await alice.sendText(roomId, `still ${n}`)
+    await expect
+      .poll(() => bodiesSince(other, 0), { timeout: 10_000 })
+      .toEqual(expect.arrayContaining(Array.from({ length: 10 }, (_, n) => `still ${n}`)))
+    expect(performance.now() - startedAt).toBeLessThan(5_000)
+    expect(asked).toBe(1)
+  })
+
   it('has one transaction on its way at a time', async () => {
     await using peer = await createPeer()
     const { alice, roomId } = await sharedRoom(peer)

@@ -27,13 +27,12 @@ export interface Person {
 export interface Shown {
   readonly presence: PresenceKind
   readonly statusMsg: string | undefined
-  readonly currentlyActive: boolean
 }
 
 /** Who does nothing for so long is idle, whatever the devices say. */
-export const idleAfterMs = 300_000
+const idleAfterMs = 300_000
 /** Who did something within this is active. */
-export const activeForMs = 60_000
+const activeForMs = 60_000
 
 const processPrefix = 'process '
 
@@ -61,7 +60,10 @@ export function mostPresent(person: Person, now: number, ownOnly = false): Prese
  * another server it is what that server says.
  * {@link https://spec.matrix.org/v1.19/client-server-api/#idle-timeout}
  */
-export function presenceOf(person: Person, now: number): Omit<Shown, 'statusMsg'> {
+export function presenceOf(
+  person: Person,
+  now: number,
+): { readonly presence: PresenceKind; readonly currentlyActive: boolean } {
   const best = mostPresent(person, now)
   const { currentlyActive } = person
   if (currentlyActive !== undefined) {
@@ -74,9 +76,8 @@ export function presenceOf(person: Person, now: number): Omit<Shown, 'statusMsg'
 
 /** The user did something: devices that said to be idle are not. True when that may change what others see. */
 export function bump(person: Person, now: number): boolean {
-  const wasIdle = now - person.lastActiveTs >= activeForMs
+  let changed = now - person.lastActiveTs >= idleAfterMs
   person.lastActiveTs = now
-  let changed = wasIdle
   for (const [holder, { kind, until }] of person.leases) {
     if (kind !== 'unavailable' || until <= now) continue
     person.leases.set(holder, { kind: 'online', until })

@@ -115,7 +115,6 @@ it('is idle after five minutes without doing anything, and not after the next th
   })
   expect(changes.map(({ presence: kind, what }) => [kind, what])).toEqual([
     ['online', 'state'],
-    ['online', 'activity'],
     ['unavailable', 'state'],
     ['online', 'state'],
   ])

@@ -43,8 +43,11 @@ export interface PresenceState {
 
 export interface PresenceChange extends PresenceState {
   readonly user: UserId
-  /** `state`: presence or status; `activity`: only `currentlyActive`; `again`: nothing, for servers that would forget. */
-  readonly what: 'state' | 'activity' | 'again'
+  /**
+   * `state`: the presence or the status; `again`: nothing, for servers that would forget. That somebody did something
+   * just now is told with these, and to those who ask: alone it is not worth waking everybody.
+   */
+  readonly what: 'state' | 'again'
 }
 
 export interface Presence extends AsyncDisposable {
@@ -138,21 +141,20 @@ export function createPresence(needs: PresenceNeeds): Presence {
   /** Tells of the person if what others see has changed. */
   function settle(user: UserId, person: Person): boolean {
     const state = stateOf(person)
-    const { presence, statusMsg, currentlyActive } = state
+    const { presence, statusMsg } = state
     if (presence === 'offline') alive.delete(user)
     else alive.add(user)
     const { shown } = person
-    const isOther = presence !== shown.presence || statusMsg !== shown.statusMsg
-    if (!isOther && currentlyActive === shown.currentlyActive) return false
-    person.shown = { presence, statusMsg, currentlyActive }
+    if (presence === shown.presence && statusMsg === shown.statusMsg) return false
+    person.shown = { presence, statusMsg }
     stamp = Math.max(stamp + 1, clock.now())
     changedAt.set(user, stamp)
-    tell(person, { user, ...state, what: isOther ? 'state' : 'activity' })
+    tell(person, { user, ...state, what: 'state' })
     return true
   }
 
   function tell(person: Person, change: PresenceChange): void {
-    if (change.what !== 'activity') person.toldAt = clock.now()
+    person.toldAt = clock.now()
     for (const listener of listeners) listener(change)
   }
 
@@ -355,11 +357,7 @@ function personOf(row: queries.PresenceRow | undefined): Person {
     lastActiveTs: row?.last_active_ts ?? 0,
     publishedAt: 0,
     toldAt: 0,
-    shown: {
-      presence: 'offline',
-      statusMsg: row?.status_msg ? row.status_msg : undefined,
-      currentlyActive: false,
-    },
+    shown: { presence: 'offline', statusMsg: row?.status_msg ? row.status_msg : undefined },
     ...(row?.status_msg ? { statusMsg: row.status_msg } : {}),
   }
 }
