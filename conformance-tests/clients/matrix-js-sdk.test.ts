@@ -22,7 +22,10 @@ if (!synapse && launcherUnderTest !== launchers.synapse) {
 
 /**
  * Each tells the other something, again and again, at the same time. After a burst they wait until they have read each
- * other: Synapse throws away what waits in a room beyond 100 events, and finds it again only when somebody scrolls back.
+ * other. Without the pauses nothing is lost either: asked by /messages from the newest event on, both servers show all
+ * of it in order. But of what waits in a room beyond 100 events Synapse keeps only the tips (prune_staged_events_in_room)
+ * and shows the others in no sync, until somebody scrolls back over the gap; and this client, once it has scrolled to the
+ * beginning, does not do so again. It may also show two messages of its own user, sent while a sync was cut, in the wrong order.
  */
 async function talk(
   people: readonly [Person, Person],
