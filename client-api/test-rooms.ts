@@ -19,6 +19,7 @@ export const noRooms: Rooms & JumpToDate = {
   leave: absent,
   invite: absent,
   inviteThirdParty: absent,
+  claimInvite: absent,
   kick: absent,
   ban: absent,
   unban: absent,

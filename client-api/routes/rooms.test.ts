@@ -30,6 +30,7 @@ function setUp() {
     knock: answering('knock'),
     leave: note('leave'),
     invite: note('invite'),
+    claimInvite: note('claimInvite'),
     kick: note('kick'),
     ban: note('ban'),
     unban: note('unban'),
@@ -107,6 +108,7 @@ describe('making a room', () => {
 
 describe('membership', () => {
   it('of the caller', async () => {
+    const proof = { mxid: '@me:here.org', token: 't', signatures: {} }
     const { asked, server } = setUp()
     await using api = await server
     await api.ask(
@@ -116,13 +118,14 @@ describe('membership', () => {
     )
     await api.ask('POST', `/v3/rooms/${room}/join?via=a.org`, {
       token,
-      body: { reason: 'r', extra: 1, third_party_signed: {} },
+      body: { reason: 'r', extra: 1, third_party_signed: { sender: '@a:far.org', ...proof } },
     })
     await api.ask('POST', `/v3/knock/${room}`, { token, body: { reason: 'r' } })
     await api.ask('POST', `/v3/rooms/${room}/leave`, { token })
     await api.ask('POST', `/v3/rooms/${room}/forget`, { token })
     expect(asked).toEqual([
       ['join', '#tea:far.org', { via: ['a.org', 'b.org'] }],
+      ['claimInvite', room, { sender: '@a:far.org', signed: proof }],
       ['join', room, { via: ['a.org'], reason: 'r', content: { extra: 1 } }],
       ['knock', room, { via: [], reason: 'r' }],
       ['leave', room, undefined],

@@ -1,7 +1,12 @@
-import type { Memberships, Rooms, ThirdPartyInvite } from '../../homeserver/rooms/rooms.ts'
+import type {
+  Memberships,
+  Requester,
+  Rooms,
+  ThirdPartyInvite,
+} from '../../homeserver/rooms/rooms.ts'
 import * as api from '../../spec/api/client/rooms.ts'
 import { MatrixError } from '../../spec/errors.ts'
-import type { ServerName } from '../../spec/ids.ts'
+import { isRoomId, type RoomId, type ServerName, type UserId } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
 import { given } from '../given.ts'
 import { route } from '../router.ts'
@@ -47,12 +52,14 @@ export const roomRoutes = ({
     })
     return { replacement_room: next }
   }),
-  route(api.joinRoom, async ({ params, query, body }, who) => ({
-    room_id: await rooms.join(who, params.roomIdOrAlias, { via: viaOf(query), ...entryOf(body) }),
-  })),
-  route(api.joinRoomById, async ({ params, query, body }, who) => ({
-    room_id: await rooms.join(who, params.roomId, { via: viaOf(query), ...entryOf(body) }),
-  })),
+  route(api.joinRoom, async ({ params: { roomIdOrAlias: target }, query, body }, who) => {
+    if (isRoomId(target)) await claim(rooms, who, target, body.third_party_signed)
+    return { room_id: await rooms.join(who, target, { via: viaOf(query), ...entryOf(body) }) }
+  }),
+  route(api.joinRoomById, async ({ params: { roomId: target }, query, body }, who) => {
+    await claim(rooms, who, target, body.third_party_signed)
+    return { room_id: await rooms.join(who, target, { via: viaOf(query), ...entryOf(body) }) }
+  }),
   route(api.knockRoom, async ({ params, query, body }, who) => {
     const options = { via: viaOf(query), ...given({ reason: body.reason }) }
     return { room_id: await rooms.knock(who, params.roomIdOrAlias, options) }
@@ -118,6 +125,18 @@ function viaOf(query: {
   readonly server_name?: readonly ServerName[]
 }): readonly ServerName[] {
   return query.via ?? query.server_name ?? []
+}
+
+/** A join that brings the proof that an invite of an address is for the user. */
+async function claim(
+  rooms: Pick<Rooms, 'claimInvite'>,
+  who: Requester,
+  room: RoomId,
+  proof: (JsonObject & { readonly sender: UserId }) | undefined,
+): Promise<void> {
+  if (proof === undefined) return
+  const { sender, ...signed } = proof
+  await rooms.claimInvite(who, room, { sender, signed })
 }
 
 /** Keys of a join's body that are not content of the member event. */

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { type Client, eventually, inSection, register, unique } from '../harness/client.ts'
+import { itSynapseBreaks } from '../harness/exceptions.ts'
 import { server } from '../harness/fixtures.ts'
 import { type Body, path } from '../harness/http.ts'
 
@@ -140,7 +141,9 @@ describe.each([
 })
 
 describe('a room that is replaced by hand', () => {
-  it('gives members what they had set for it, when they come into the new one', async () => {
+  itSynapseBreaks(
+    'When a user joins the new room, the server should automatically transfer/replicate some of the user’s personalized settings such as notifications, tags, etc.',
+  )('gives its members what they had set for it, when they come into the new one', async () => {
     const [alice, bob] = await Promise.all([register(server, 'alice'), register(server, 'bob')])
     const old = await alice.createRoom({ preset: 'public_chat', room_version: '10' })
     await bob.join(old)

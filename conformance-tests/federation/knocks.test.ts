@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { inSection, inTimeline, register } from '../harness/client.ts'
+import { itSynapseBreaks } from '../harness/exceptions.ts'
 import { server } from '../harness/fixtures.ts'
 import { type Body, isBody, path } from '../harness/http.ts'
 import { eventId, type Pdu } from '../harness/pdu.ts'
@@ -161,7 +162,9 @@ describe.each(['10', '12'])('a user here who knocks elsewhere, version %s', (ver
     expect(peer.complaints).toEqual([])
   })
 
-  it('takes the knock back by make_leave and send_leave', async () => {
+  itSynapseBreaks(
+    'Remote invites/knocks from other homeservers … need another approach to reject the invite.',
+  )('takes the knock back by make_leave and send_leave', async () => {
     const { peer, alice, room } = await knocking()
     await using _ = peer
     const { next_batch: since } = await alice.syncUntil(inSection('knock', room.roomId))

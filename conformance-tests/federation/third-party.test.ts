@@ -1,6 +1,7 @@
 /** Invites to addresses, once the address turns out to be somebody's; the test is the identity server. */
 import { describe, expect, it } from 'vitest'
 import { inSection, inTimeline, register, unique } from '../harness/client.ts'
+import { itSynapseBreaks } from '../harness/exceptions.ts'
 import { server } from '../harness/fixtures.ts'
 import type { Body } from '../harness/http.ts'
 import { createPeer } from '../harness/peer.ts'
@@ -68,47 +69,50 @@ describe.each(['10', '11', '12'])('a third-party invite, version %s,', (version)
   })
 })
 
-it('a binding that an identity server tells of is exchanged with the inviter’s server', async () => {
-  await using peer = await createPeer()
-  const alice = await register(server, 'alice')
-  const room = peer.createRoom('11', { joinRule: { join_rule: 'invite' } })
-  const exchanged: Body[] = []
-  peer.on('PUT', /exchange_third_party_invite/, ({ body }) => {
-    exchanged.push(body)
-    return {}
-  })
-  const mxid = alice.userId
-  const signed = signObject({ mxid, token: 'abc' }, identityServer, createSigningKey('ed25519:0'))
-  const invite = { mxid, room_id: room.roomId, sender: peer.user('creator'), signed }
-  const about = { medium: 'email', address: 'alice@example.org' }
-  const answer = await peer.plain(server.name, {
-    method: 'PUT',
-    uri: `${api}/3pid/onbind`,
-    body: { ...about, mxid, invites: [{ ...about, ...invite }] },
-  })
-  expect(answer.status).toBe(200)
-  await peer.receives(({ path }) => path.includes('/exchange_third_party_invite/'))
-  expect(exchanged[0]).toMatchObject({
-    type: 'm.room.member',
-    room_id: room.roomId,
-    sender: peer.user('creator'),
-    state_key: alice.userId,
-    content: { membership: 'invite', third_party_invite: { signed } },
-  })
-  // The inviter's server then sends the invite.
-  const event = room.build({
-    type: 'm.room.member',
-    sender: peer.user('creator'),
-    stateKey: alice.userId,
-    content: { membership: 'invite', third_party_invite: { display_name: 'a', signed } },
-  })
-  const where = `${encodeURIComponent(room.roomId)}/${encodeURIComponent(event.id)}`
-  const body = {
-    room_version: '11',
-    event: event.json,
-    invite_room_state: room.jsonOf([room.lookUp('m.room.create') ?? '']),
-  }
-  const taken = await peer.ask(server, 'PUT', `/_matrix/federation/v2/invite/${where}`, body)
-  expect(taken.status).toBe(200)
-  await alice.syncUntil(inSection('invite', room.roomId))
-})
+itSynapseBreaks('PUT /_matrix/federation/v1/3pid/onbind')(
+  'a binding that an identity server tells of is exchanged with the inviter’s server',
+  async () => {
+    await using peer = await createPeer()
+    const alice = await register(server, 'alice')
+    const room = peer.createRoom('11', { joinRule: { join_rule: 'invite' } })
+    const exchanged: Body[] = []
+    peer.on('PUT', /exchange_third_party_invite/, ({ body }) => {
+      exchanged.push(body)
+      return {}
+    })
+    const mxid = alice.userId
+    const signed = signObject({ mxid, token: 'abc' }, identityServer, createSigningKey('ed25519:0'))
+    const invite = { mxid, room_id: room.roomId, sender: peer.user('creator'), signed }
+    const about = { medium: 'email', address: 'alice@example.org' }
+    const answer = await peer.plain(server.name, {
+      method: 'PUT',
+      uri: `${api}/3pid/onbind`,
+      body: { ...about, mxid, invites: [{ ...about, ...invite }] },
+    })
+    expect(answer.status).toBe(200)
+    await peer.receives(({ path }) => path.includes('/exchange_third_party_invite/'))
+    expect(exchanged[0]).toMatchObject({
+      type: 'm.room.member',
+      room_id: room.roomId,
+      sender: peer.user('creator'),
+      state_key: alice.userId,
+      content: { membership: 'invite', third_party_invite: { signed } },
+    })
+    // The inviter's server then sends the invite.
+    const event = room.build({
+      type: 'm.room.member',
+      sender: peer.user('creator'),
+      stateKey: alice.userId,
+      content: { membership: 'invite', third_party_invite: { display_name: 'a', signed } },
+    })
+    const where = `${encodeURIComponent(room.roomId)}/${encodeURIComponent(event.id)}`
+    const body = {
+      room_version: '11',
+      event: event.json,
+      invite_room_state: room.jsonOf([room.lookUp('m.room.create') ?? '']),
+    }
+    const taken = await peer.ask(server, 'PUT', `/_matrix/federation/v2/invite/${where}`, body)
+    expect(taken.status).toBe(200)
+    await alice.syncUntil(inSection('invite', room.roomId))
+  },
+)

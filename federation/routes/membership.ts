@@ -1,4 +1,5 @@
 /** The handshakes by which users of other servers join, leave and knock, and by which ours are invited. */
+import type { z } from 'zod'
 import type { StoredEvent } from '../../homeserver/events/stored-event.ts'
 import type {
   Joined,
@@ -12,6 +13,7 @@ import {
   makeKnock,
   makeLeave,
   onBindThirdParty,
+  onBindThirdPartyByPost,
   sendInvite,
   sendInviteV1,
   sendJoin,
@@ -126,22 +128,32 @@ function inviteRoutes({ access, membership }: Needs): Route[] {
   ]
 }
 
+type BindingTold = { readonly body: z.output<typeof onBindThirdParty.body> }
+
 function thirdPartyRoutes({ access, thirdParty }: Needs): Route[] {
+  async function onBind({ body: { mxid: user, invites } }: BindingTold): Promise<object> {
+    await thirdParty.boundInvites(
+      invites
+        .filter(({ mxid }) => mxid === user)
+        .map(({ room_id: room, sender, signed }) => ({ room, sender, user, signed })),
+    )
+    return {}
+  }
+
   return [
     route(exchangeThirdPartyInvite, async ({ params: { roomId: room }, body }, origin) => {
       await access.requireAllowed(origin, room)
       const { sender, state_key: user, content } = body
-      await thirdParty.exchangeInvite({ room, sender, user, signed: content.third_party_invite.signed })
+      await thirdParty.exchangeInvite({
+        room,
+        sender,
+        user,
+        signed: content.third_party_invite.signed,
+      })
       return {}
     }),
-    openRoute(onBindThirdParty, async ({ body: { mxid: user, invites } }) => {
-      await thirdParty.boundInvites(
-        invites
-          .filter(({ mxid }) => mxid === user)
-          .map(({ room_id: room, sender, signed }) => ({ room, sender, user, signed })),
-      )
-      return {}
-    }),
+    openRoute(onBindThirdParty, onBind),
+    openRoute(onBindThirdPartyByPost, onBind),
   ]
 }
 

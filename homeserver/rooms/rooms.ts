@@ -133,6 +133,12 @@ export interface Rooms {
   ): Promise<void>
   /** Invites whoever has an address. */
   inviteThirdParty(who: Requester, room: RoomId, invite: ThirdPartyInvite): Promise<void>
+  /** Makes an invite of an address, which an identity server says is the requester's, one of the requester. */
+  claimInvite(
+    who: Requester,
+    room: RoomId,
+    claim: { readonly sender: UserId; readonly signed: JsonObject },
+  ): Promise<void>
   kick(who: Requester, room: RoomId, user: UserId, reason?: string): Promise<void>
   ban(who: Requester, room: RoomId, user: UserId, reason?: string): Promise<void>
   unban(who: Requester, room: RoomId, user: UserId, reason?: string): Promise<void>

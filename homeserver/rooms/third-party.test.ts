@@ -125,6 +125,18 @@ describe('a user who binds the address', () => {
     expect(await is(here, bob.user, room)).toBe('join')
   })
 
+  it('comes in with the proof in their own hands', async () => {
+    const room = await here.rooms.create(alice, {})
+    await invite(room, 'bob@example.org')
+    const claim = { sender: alice.user, signed: proof(bob.user) }
+    await there.rooms.claimInvite(bob, room, claim)
+    await there.rooms.join(bob, room, { via: [here.name] })
+    expect(await is(here, bob.user, room)).toBe('join')
+    const carol = there.user('carol')
+    await there.rooms.claimInvite(carol, room, claim)
+    expect(await is(here, carol.user, room)).toBeUndefined()
+  })
+
   it('is not invited by a signature of somebody else, by a key that has ended, or without an invite', async () => {
     const room = await here.rooms.create(alice, {})
     await invite(room, 'bob@example.org')

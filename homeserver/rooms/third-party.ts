@@ -27,7 +27,7 @@ export interface ThirdPartyExchange {
 }
 
 /** @throws MatrixError M_FORBIDDEN, M_THREEPID_DENIED, M_CONNECTION_FAILED */
-type Inviting = Pick<Rooms, 'inviteThirdParty'>
+type Inviting = Pick<Rooms, 'inviteThirdParty' | 'claimInvite'>
 
 interface Needs {
   readonly serverName: ServerName
@@ -74,13 +74,15 @@ export function createThirdParty(needs: Needs): ThirdPartyExchange & Inviting {
       await events.append(room, () => ({ kind: 'append', draft }))
     },
     exchangeInvite: (invite) => exchange(needs, invite),
+    async claimInvite({ user }, room, { sender, signed }) {
+      // Who is let in without it needs no invite, so that its failure says nothing yet.
+      await bind({ room, sender, user, signed }).catch(ignoreRefusal)
+    },
     async boundInvites(invites) {
       for (const invite of invites) {
         if (serverOfUser(invite.user) !== serverName) continue
         // Each invite is another room's affair.
-        await bind(invite).catch((error: unknown) => {
-          if (!(error instanceof MatrixError)) throw error
-        })
+        await bind(invite).catch(ignoreRefusal)
       }
     },
   }
@@ -132,6 +134,10 @@ function keysOf(content: JsonObject): { readonly url: string; readonly key: stri
     if (url !== undefined && key !== undefined) found.set(key, url)
   }
   return [...found].slice(0, keysMax).map(([key, url]) => ({ key, url }))
+}
+
+function ignoreRefusal(error: unknown): void {
+  if (!(error instanceof MatrixError)) throw error
 }
 
 /** Keys of one invite that are asked after. */

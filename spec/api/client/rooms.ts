@@ -13,6 +13,15 @@ const thirdParty = z.object({
   medium: z.string().min(1).max(255),
   address: z.string().min(1).max(1024),
 })
+/** {@link https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3joinroomidoralias} */
+const thirdPartySigned = z
+  .object({
+    sender: userIdSchema,
+    mxid: userIdSchema,
+    token: z.string().min(1).max(255),
+    signatures: jsonObject,
+  })
+  .exactOptional()
 /** Servers to ask for a room; more than these are not tried. */
 const via = queryList(serverNameSchema, 50).exactOptional()
 const joined = z.object({ room_id: z.string() })
@@ -79,7 +88,7 @@ export const joinRoom = endpoint({
   paths: ['/_matrix/client/v3/join/{roomIdOrAlias}'],
   params: { roomIdOrAlias },
   query: { via, server_name: via },
-  body: openObject({ reason }),
+  body: openObject({ reason, third_party_signed: thirdPartySigned }),
   reply: joined,
 })
 
@@ -97,7 +106,7 @@ export const joinRoomById = endpoint({
   paths: ['/_matrix/client/v3/rooms/{roomId}/join'],
   params: { roomId },
   query: { via, server_name: via },
-  body: openObject({ reason }),
+  body: openObject({ reason, third_party_signed: thirdPartySigned }),
   reply: joined,
 })
 

@@ -190,11 +190,8 @@ export const exchangeThirdPartyInvite = endpoint({
   spec: serverSpec('PUT', '/_matrix/federation/v1/exchange_third_party_invite/{roomId}'),
 })
 
-/** Told by an identity server, which signs no requests: a user of ours has bound an address. */
-export const onBindThirdParty = endpoint({
+const onBind = {
   ...open,
-  name: 'onBindThirdParty',
-  method: 'PUT',
   paths: ['/_matrix/federation/v1/3pid/onbind'],
   body: z.object({
     medium: z.string().max(255),
@@ -214,4 +211,14 @@ export const onBindThirdParty = endpoint({
   errors: ['M_FORBIDDEN'],
   reply: nothing,
   spec: serverSpec('PUT', '/_matrix/federation/v1/3pid/onbind'),
+} as const
+
+/** Told by an identity server, which signs no requests: a user of ours has bound an address. */
+export const onBindThirdParty = endpoint({ ...onBind, name: 'onBindThirdParty', method: 'PUT' })
+
+/** As identity servers in fact tell it. */
+export const onBindThirdPartyByPost = endpoint({
+  ...onBind,
+  name: 'onBindThirdPartyByPost',
+  method: 'POST',
 })
