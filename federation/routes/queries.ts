@@ -1,6 +1,7 @@
 /** Questions of other servers about users, aliases, keys and the public directory. */
 import type { PublicRoomsQuery, Rooms } from '../../homeserver/rooms/rooms.ts'
 import { getWellKnownServer } from '../../spec/api/client/misc.ts'
+import { policySign } from '../../spec/api/federation/policy.ts'
 import {
   claimUserKeys,
   getFederationPublicRooms,
@@ -13,7 +14,7 @@ import {
   queryUserKeys,
   searchFederationPublicRooms,
 } from '../../spec/api/federation/queries.ts'
-import { invalidParam, notFound } from '../../spec/errors.ts'
+import { invalidParam, MatrixError, notFound } from '../../spec/errors.ts'
 import { type ServerName, serverOfAlias, serverOfUser, type UserId } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
 import { openRoute, type Route, route } from '../router.ts'
@@ -94,6 +95,9 @@ export function queryRoutes(needs: Needs): Route[] {
     }),
     route(queryUnknown, () => {
       throw notFound('Query of this type')
+    }),
+    route(policySign, () => {
+      throw new MatrixError('M_UNRECOGNIZED', 'This server is no policy server')
     }),
     route(getUserDevices, async ({ params: { userId } }) => {
       requireLocal(userId)

@@ -254,10 +254,12 @@ export async function eventsByTime(
   const [order, beyond] = isForth ? ['asc', '>'] : ['desc', '<']
   const edge = isForth ? Number.MIN_SAFE_INTEGER : Number.MAX_SAFE_INTEGER
   return await db.query(
-    `${selectEvents} where e.room_id = $1 and e.position is not null
-       and e.origin_server_ts between $2::bigint and $3::bigint
-       and (e.origin_server_ts, e.depth, e.position) ${beyond} ($4::bigint, $5::bigint, $6::bigint)
-     order by e.origin_server_ts ${order}, e.depth ${order}, e.position ${order} limit $7`,
+    `${selectEvents} join (
+       select nr from events where room_id = $1 and position is not null
+         and origin_server_ts between $2::bigint and $3::bigint
+         and (origin_server_ts, depth, position) ${beyond} ($4::bigint, $5::bigint, $6::bigint)
+       order by origin_server_ts ${order}, depth ${order}, position ${order} limit $7) f on f.nr = e.nr
+     order by e.origin_server_ts ${order}, e.depth ${order}, e.position ${order}`,
     [
       room,
       Math.min(range.start, range.end),
