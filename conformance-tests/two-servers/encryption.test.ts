@@ -189,3 +189,39 @@ describe.skipIf(urlUnderTest !== undefined).each(['good', 'interrupted', 'stoppe
     })
   },
 )
+
+describe.skipIf(urlUnderTest !== undefined)('while the other server is away', () => {
+  it('its users’ keys are failures, and what waits for them outlives a restart', async () => {
+    const { alice, bob, room } = await together()
+    const [home, away] = servers()
+    const { next_batch: since } = await bob.sync()
+    const nobody = `@nobody:${away.name}`
+    await away.stop()
+    const wanted = { [nobody]: [], [alice.userId]: [] }
+    const answer = await alice.call('POST', `${v3}/keys/query`, { body: { device_keys: wanted } })
+    expect(Object.keys(Object(answer['failures']))).toEqual([away.name])
+    const claimed = await alice.call('POST', `${v3}/keys/claim`, {
+      body: { one_time_keys: { [nobody]: { A: 'signed_curve25519' } } },
+    })
+    expect(Object.keys(Object(claimed['failures']))).toEqual([away.name])
+
+    const messages = { [bob.userId]: { [bob.deviceId]: { kept: true } } }
+    const where = path(`${v3}/sendToDevice`, 'org.example.test', unique('t'))
+    await alice.call('PUT', where, { body: { messages } })
+    const id = await alice.sendText(room, 'kept, too')
+    await home.stop()
+    await home.start()
+    await away.start()
+    if (underTestIsSynapse) await bob.sendText(room, 'here I am')
+    let said = false
+    let received = false
+    await bob.syncUntil(
+      (one) => {
+        said ||= inTimeline(room, ({ event_id }) => event_id === id)(one)
+        received ||= one.to_device.events.some(({ content }) => content['kept'] === true)
+        return said && received
+      },
+      { since },
+    )
+  }, 60_000)
+})
