@@ -28,11 +28,11 @@ export function resolveStateV1(
     const id = resolved.get(stateKeyOf(type, stateKey))
     return id === undefined ? undefined : events.event(id)
   }
+  const open = [...conflicts].map(([key, ids]) => ({ key, ordered: orderV1(ids, events) }))
   const settle = (wanted: (type: string) => boolean, choose: typeof chooseAuthEvent) => {
     // All conflicts of a type are settled against the same state, so that their order does not matter.
     const winners = new Map<StateKey, EventId>()
-    for (const [key, ids] of conflicts) {
-      const ordered = orderV1(ids, events)
+    for (const { key, ordered } of open) {
       if (ordered === undefined || !wanted(ordered[0].type)) continue
       winners.set(key, choose(ordered, rules, state).eventId)
     }
