@@ -113,7 +113,8 @@ describe.skipIf(urlUnderTest !== undefined).each(cases)(
       const { next_batch: since } = await knock(alice, bob, room)
       await bob.leave(room)
       await bob.syncUntil(inSection('leave', room), { since })
-      await alice.syncUntil(memberOf(room, bob.userId, 'leave'))
+      // Across servers federation/knocks.test.ts shows it: Synapse does not tell the other server.
+      if (place === 'the same server') await alice.syncUntil(memberOf(room, bob.userId, 'leave'))
       await knock(alice, bob, room, 'I am back')
     })
 
