@@ -29,6 +29,8 @@ const joining: Options = { ...waitedFor, timeoutMs: joinTimeoutMs, replyBytesMax
 const ofState: Options = { timeoutMs: stateTimeoutMs, replyBytesMax: stateBytesMax }
 /** A client waits that will not for long; it is told which servers did not answer. */
 const ofKeys: Options = { timeoutMs: 10_000 }
+/** One of several servers that could answer a client who waits. */
+const lookingAround: Options = { timeoutMs: 10_000 }
 const ofHistory: Options = { replyBytesMax: historyBytesMax }
 
 type MembershipQuestion =
@@ -158,7 +160,12 @@ function aboutEvents(ask: Ask): Pick<Remote, EventQuestion> {
       (await ask(server, events.backfill, { params: { roomId }, query: { v, limit } }, ofHistory))
         .pdus,
     timestampToEvent: (server, roomId, ts, dir) =>
-      ask(server, events.getEventByTimestamp, { params: { roomId }, query: { ts, dir } }),
+      ask(
+        server,
+        events.getEventByTimestamp,
+        { params: { roomId }, query: { ts, dir } },
+        lookingAround,
+      ),
   }
 }
 
@@ -177,10 +184,12 @@ function aboutUsersAndRooms(ask: Ask): Omit<Remote, MembershipQuestion | EventQu
     userDevices: (server, userId) =>
       ask(server, queries.getUserDevices, { params: { userId } }, ofKeys),
     hierarchy: (server, roomId, suggested_only) =>
-      ask(server, queries.getFederationHierarchy, {
-        params: { roomId },
-        query: { suggested_only },
-      }),
+      ask(
+        server,
+        queries.getFederationHierarchy,
+        { params: { roomId }, query: { suggested_only } },
+        lookingAround,
+      ),
   }
 }
 

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { isRoomId, parseRoomAlias, type RoomId, type ServerName } from '../../spec/ids.ts'
 import { arrayAt, isObject, type JsonObject, stringAt } from '../../spec/json.ts'
 import type { CreateRoomRequest, Requester } from './rooms.ts'
@@ -178,6 +178,27 @@ describe('rooms of another server', () => {
     expect((await page(alice, root)).rooms).toEqual([root])
     here.silent.delete(there.name)
     expect((await page(alice, root)).rooms).toEqual([root, far])
+  })
+
+  it('are asked for several at a time', async () => {
+    const root = await here.rooms.create(alice, asSpace(open))
+    const far: RoomId[] = []
+    for (let count = 0; count < 4; count++) far.push(await there.rooms.create(bob, open))
+    for (const room of far) await link(here, alice, root, room, {}, [there.name])
+    const { spaces } = there.rooms
+    const answer = spaces.forServer
+    let running = 0
+    let most = 0
+    const spy = vi.spyOn(spaces, 'forServer').mockImplementation(async (...asked) => {
+      most = Math.max(most, ++running)
+      await new Promise((resolve) => setImmediate(resolve))
+      running--
+      return await answer(...asked)
+    })
+    expect((await page(alice, root)).rooms).toEqual([root, ...far])
+    expect(most).toBeGreaterThan(1)
+    expect(spy).toHaveBeenCalledTimes(far.length)
+    spy.mockRestore()
   })
 
   it('for members of a space are shown as soon as their server knows of a member of ours', async () => {

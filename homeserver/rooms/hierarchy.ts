@@ -23,7 +23,7 @@ import {
 import { createOnlookers, type Onlookers } from './onlookers.ts'
 import { createRemoteSpaces } from './remote-spaces.ts'
 import type { Memberships, Requester, Rooms } from './rooms.ts'
-import { createSpaceRooms, type Found, type SpaceRooms } from './space-rooms.ts'
+import { createSpaceRooms, type Found, type LookOptions, type SpaceRooms } from './space-rooms.ts'
 import type { Summaries } from './summary.ts'
 
 export interface Spaces {
@@ -60,9 +60,11 @@ interface Needs {
   readonly resolveAlias: Rooms['resolveAlias']
 }
 
-/** Rooms of one walk, children told to another server, and how long one page may take. */
+/** Rooms of one walk, children told to another server, and children of a room that are asked for at once. */
 const walkMax = 2_000
 const childrenToldMax = 100
+const aheadMax = 8
+/** How long one page may take. */
 const pageMs = 20_000
 
 export function createSpaces(needs: Needs): Spaces {
@@ -95,11 +97,17 @@ function walker({
       if (entry === undefined) break
       if (walk.seen.has(entry.room)) continue
       walk.seen.add(entry.room)
-      const isLeaf = entry.depth >= walk.maxDepth
-      const found = await rooms.look(user, entry, { ...walk, isLeaf })
+      const options = optionsFor(walk, entry)
+      const found = await rooms.look(user, entry, options)
       if (found === undefined) continue
       page.push({ ...found.summary, children_state: found.children.map(({ event }) => event) })
-      if (!isLeaf) walk.stack.push(...below(entry, found, walk))
+      if (options.isLeaf) continue
+      const children = below(entry, found, walk)
+      walk.stack.push(...children)
+      // Servers that are slow are slow together; what comes of it is read when it is the room's turn.
+      for (const child of children.slice(-aheadMax)) {
+        void rooms.prepare(user, child, optionsFor(walk, child))
+      }
     }
     if (walk.seen.size >= walkMax) walk.stack.length = 0
     return page
@@ -117,6 +125,10 @@ function walker({
     const token = await pages.keep(user, room, walk)
     return { rooms: page, ...(token !== undefined && { next_batch: token }) }
   }
+}
+
+function optionsFor({ suggestedOnly, maxDepth }: Walk, { depth }: Entry): LookOptions {
+  return { suggestedOnly, isLeaf: depth >= maxDepth }
 }
 
 /** Children of a room as they are put on the stack: the first of them is taken first. */

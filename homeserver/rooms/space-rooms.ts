@@ -28,12 +28,16 @@ export interface Found {
 export interface SpaceRooms {
   /** A room that is here, whoever asks. */
   here(room: RoomId, suggestedOnly: boolean): Promise<Found | undefined>
-  /** A room as a user of ours may see it; the children of a leaf are not wanted. */
-  look(
-    user: UserId,
-    entry: Entry,
-    options: { readonly suggestedOnly: boolean; readonly isLeaf: boolean },
-  ): Promise<Found | undefined>
+  /** A room as a user of ours may see it. */
+  look(user: UserId, entry: Entry, options: LookOptions): Promise<Found | undefined>
+  /** Asks other servers already for what `look` will ask them. Never rejects. */
+  prepare(user: UserId, entry: Entry, options: LookOptions): Promise<void>
+}
+
+export interface LookOptions {
+  readonly suggestedOnly: boolean
+  /** The children of a leaf are not wanted. */
+  readonly isLeaf: boolean
 }
 
 interface Needs {
@@ -61,14 +65,15 @@ export function createSpaceRooms(needs: Needs): SpaceRooms {
 
   async function elsewhere(
     user: UserId,
-    { room, via, told }: Entry,
-    { suggestedOnly, isLeaf }: { suggestedOnly: boolean; isLeaf: boolean },
+    entry: Entry,
+    options: LookOptions,
   ): Promise<Found | undefined> {
-    // Nothing more would be learnt of it.
-    const isKnown = told !== undefined && (isLeaf || told['room_type'] !== 'm.space')
-    const found: Found | undefined = isKnown
-      ? { summary: told, children: [] }
-      : await remotes.find(room, await serversFor(user, room, via), suggestedOnly)
+    const { room, via, told } = entry
+    const { suggestedOnly } = options
+    const found: Found | undefined =
+      told !== undefined && isEnough(told, options)
+        ? { summary: told, children: [] }
+        : await remotes.find(room, await serversFor(user, room, via), suggestedOnly)
     if (found === undefined || !(await mayEnter(user, room, found.summary))) return undefined
     return { ...found, children: kept(found.children, suggestedOnly) }
   }
@@ -98,7 +103,21 @@ export function createSpaceRooms(needs: Needs): SpaceRooms {
       const isSeen = await onlookers.userMaySee(user, entry.room)
       return isSeen ? await here(entry.room, options.suggestedOnly) : undefined
     },
+    async prepare(user, { room, via, told }, options) {
+      if (told !== undefined && isEnough(told, options)) return
+      try {
+        if (await onlookers.isHere(room)) return
+        await remotes.find(room, await serversFor(user, room, via), options.suggestedOnly)
+      } catch {
+        // Whoever looks at the room gets the error.
+      }
+    },
   }
+}
+
+/** Whether nothing more would be learnt of a room than what a server has told with its parent. */
+function isEnough(told: JsonObject, { isLeaf }: LookOptions): boolean {
+  return isLeaf || told['room_type'] !== 'm.space'
 }
 
 function kept(children: readonly SpaceChild[], suggestedOnly: boolean): readonly SpaceChild[] {
