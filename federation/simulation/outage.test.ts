@@ -122,6 +122,19 @@ describe('a server that is away', () => {
     expect(idsShown(b)).toContain(id)
   }, 60_000)
 
+  it('is not given up when the clock jumps back by years meanwhile', async () => {
+    const [a, b] = pair()
+    const room = await sharedRoom()
+    part()
+    const id = await say(a, room, 'what time is it?')
+    await schedule.advance(10 * minuteMs)
+    skewMs = -tenYearsMs
+    await schedule.advance(10 * minuteMs)
+    network.heal()
+    await schedule.advance(10 * minuteMs)
+    expect(idsShown(b)).toContain(id)
+  }, 60_000)
+
   it('is not kept from its messages by a clock that jumps forward by years', async () => {
     const [a, b] = pair()
     const room = await sharedRoom()

@@ -54,7 +54,7 @@ export async function play(seed: number, databases: readonly Database[]): Promis
     const needs = { seed, kind, version, servers, onCrash }
     const story = await beginStory(needs, (work) => until(schedule, work))
     const world: World = { schedule, network, servers, story, kind, before: shownAnywhere(servers) }
-    for (let rounds = 1 + chance.below(4); rounds > 0; rounds--) await storm(chance, world)
+    for (let rounds = 1 + chance.below(5); rounds > 0; rounds--) await storm(chance, world)
     calm(network)
     const healedMs = await heal(world)
     const wrong = [
