@@ -271,6 +271,17 @@ describe('the list of changed devices', () => {
     await alice.syncUntil(({ device_lists: lists }) => lists.left.includes(bob.userId), { since })
   })
 
+  it('names as left those who leave also when members are loaded lazily', async () => {
+    const { alice, bob, room } = await joinedRoom()
+    const filter = { room: { state: { lazy_load_members: true } } }
+    const { next_batch: since } = await alice.sync({ filter })
+    await bob.leave(room)
+    await alice.syncUntil(({ device_lists: lists }) => lists.left.includes(bob.userId), {
+      since,
+      filter,
+    })
+  })
+
   it('names oneself when another own device comes or goes', async () => {
     const alice = await register(server)
     const { next_batch: since } = await alice.sync()

@@ -1,0 +1,54 @@
+import { describe, expect, it } from 'vitest'
+import type { Client } from '../harness/client.ts'
+import { joinedRoom } from '../harness/fixtures.ts'
+import type { Body } from '../harness/http.ts'
+
+const byThread = { room: { timeline: { unread_thread_notifications: true } } }
+
+describe('receipts of threads', () => {
+  /** What bob has not read, as one number and by thread. */
+  async function unread(bob: Client, room: string) {
+    const whole = Object((await bob.sync()).rooms.join[room])
+    const parted = Object((await bob.sync({ filter: byThread })).rooms.join[room])
+    const count = (one: unknown) => Object(one)['notification_count'] ?? 0
+    const threads: Body = Object(parted['unread_thread_notifications'])
+    return {
+      all: count(whole['unread_notifications']),
+      main: count(parted['unread_notifications']),
+      threads: Object.values(threads)
+        .map(count)
+        .filter((n) => n > 0),
+    }
+  }
+
+  it('lower the counts of their thread, and those of the room all counts before them', async () => {
+    const { alice, bob, room } = await joinedRoom()
+    const first = await alice.sendText(room, 'main one')
+    const inThread = (body: string) =>
+      alice.sendEvent(room, 'm.room.message', {
+        msgtype: 'm.text',
+        body,
+        'm.relates_to': { rel_type: 'm.thread', event_id: first },
+      })
+    const reply = await inThread('thread one')
+    await inThread('thread two')
+    const second = await alice.sendText(room, 'main two')
+    const last = await inThread('thread three')
+    const read = (event: string, thread_id?: string) =>
+      bob.call('POST', bob.room(room, 'receipt', 'm.read', event), {
+        body: thread_id === undefined ? {} : { thread_id },
+      })
+    const shows = (all: number, main: number, threads: number[]) =>
+      expect.poll(() => unread(bob, room), { timeout: 5_000 }).toEqual({ all, main, threads })
+
+    await shows(5, 2, [3])
+    await read(first, 'main')
+    await shows(4, 1, [3])
+    await read(reply, first)
+    await shows(3, 1, [2])
+    await read(second)
+    await shows(1, 0, [1])
+    await read(last, first)
+    await shows(0, 0, [])
+  })
+})
