@@ -168,6 +168,24 @@ describe('a redaction', () => {
   })
 })
 
+describe('a state key of few characters and many bytes', () => {
+  it('keeps nothing out that follows it, in the rooms that count characters', async () => {
+    const { peer, alice, roomId, room, bob } = await sharedRoom('10', {
+      power_level_content_override: { state_default: 0 },
+    })
+    await using _ = peer
+    const stateKey = '\u{1f4a5}'.repeat(70)
+    const long = room.append({ type: 'org.example.long', sender: bob, stateKey, content: {} })
+    const shown = room.append(text(bob, 'after it'))
+    await peer.transact(server, [shown])
+    await eventually(
+      () => idsHere(alice, roomId),
+      (ids) => ids.includes(shown.id),
+    )
+    expect(await idsHere(alice, roomId)).not.toContain(long.id)
+  })
+})
+
 describe('many branches', () => {
   it('are named by no event all at once', async () => {
     const { peer, alice, roomId, room, bob } = await sharedRoom()

@@ -3,7 +3,7 @@ import type { SigningKey } from '../../spec/crypto/ed25519.ts'
 import { referenceHash } from '../../spec/crypto/hash.ts'
 import { forbidden, MatrixError } from '../../spec/errors.ts'
 import { type Pdu, type StateKey, stateKeyOf } from '../../spec/events/event.ts'
-import type { EventId, RoomId, ServerName } from '../../spec/ids.ts'
+import { type EventId, idBytesMax, isWithin, type RoomId, type ServerName } from '../../spec/ids.ts'
 import type { Json, JsonObject } from '../../spec/json.ts'
 import { authEventKeys } from '../../spec/room/auth-events.ts'
 import { authorize } from '../../spec/room/authorize.ts'
@@ -89,13 +89,17 @@ function contentOf(draft: LocalDraft, rules: RoomVersionRules): JsonObject {
   return { ...draft.content, redacts: draft.redacts }
 }
 
-/** @throws MatrixError M_FORBIDDEN with the rule that refused */
+/** @throws MatrixError M_FORBIDDEN with the rule that refused; M_TOO_LARGE for a long type or state key */
 export function requireAuthorised(
   pdu: Pdu,
   rules: RoomVersionRules,
   auth: ReadonlyMap<StateKey, StoredEvent>,
   create: StoredEvent | undefined,
 ): void {
+  for (const name of ['type', 'stateKey'] as const) {
+    if (!isWithin(pdu[name] ?? '', idBytesMax))
+      throw new MatrixError('M_TOO_LARGE', `${name}: must be at most ${idBytesMax} bytes`)
+  }
   const verdict = authorize(pdu, rules, (type, key) =>
     type === 'm.room.create' ? create?.pdu : auth.get(stateKeyOf(type, key))?.pdu,
   )

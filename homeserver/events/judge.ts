@@ -1,5 +1,5 @@
 import { type Pdu, type StateKey, stateKeyOf } from '../../spec/events/event.ts'
-import type { EventId } from '../../spec/ids.ts'
+import { type EventId, idBytesMax, isWithin } from '../../spec/ids.ts'
 import { type AuthVerdict, authorize, checkAuthEvents } from '../../spec/room/authorize.ts'
 import type { RoomVersionRules } from '../../spec/room/version.ts'
 import type { StoredEvent } from './stored-event.ts'
@@ -18,13 +18,19 @@ export function judge(
   )
 }
 
-/** Why an event is refused by its own auth events, which must be among `events`; undefined when they allow it. */
+/**
+ * Why an event is refused by its own auth events, which must be among `events`, or by its sizes; undefined when they
+ * allow it.
+ */
 export function refusalByOwn(
   pdu: Pdu,
   rules: RoomVersionRules,
   events: ReadonlyMap<EventId, StoredEvent>,
   create: StoredEvent | undefined,
 ): string | undefined {
+  // In the versions that count code points, what is over in bytes is kept for what follows it, and has no effect.
+  if (!isWithin(pdu.type, idBytesMax) || !isWithin(pdu.stateKey ?? '', idBytesMax))
+    return `type and state key must be at most ${idBytesMax} bytes`
   const own = pdu.authEvents.flatMap((id) => events.get(id)?.pdu ?? [])
   const listed = checkAuthEvents(pdu, rules, own, (id) => events.get(id)?.rejected !== undefined)
   if (listed.kind === 'reject') return listed.reason

@@ -32,7 +32,7 @@ export type EventFields = Omit<Pdu, 'eventId' | 'roomId' | 'json' | 'text' | 'un
  * @throws MatrixError M_BAD_JSON naming the field; M_TOO_LARGE when one is over its limit.
  */
 export function readFields(json: JsonObject, rules: RoomVersionRules): EventFields {
-  const type = shortText(json, 'type')
+  const type = shortText(json, 'type', rules)
   const roomId = readRoomId(json, type, rules)
   const redacts = readRedacts(json, type, rules)
   const fields: { -readonly [K in keyof EventFields]: EventFields[K] } = {
@@ -45,7 +45,7 @@ export function readFields(json: JsonObject, rules: RoomVersionRules): EventFiel
     authEvents: readEventIds(json, 'auth_events', authEventsMax, rules),
   }
   if (fields.depth < 0) throw badJson('depth', 'is negative')
-  if (json['state_key'] !== undefined) fields.stateKey = shortText(json, 'state_key')
+  if (json['state_key'] !== undefined) fields.stateKey = shortText(json, 'state_key', rules)
   if (roomId !== undefined) fields.roomId = roomId
   if (redacts !== undefined) fields.redacts = redacts
   return fields
@@ -130,11 +130,21 @@ function firstOf(pair: unknown, key: string): unknown {
   throw badJson(key, 'must hold pairs of an event id and its hashes')
 }
 
-function shortText(json: JsonObject, key: 'type' | 'state_key'): string {
+function shortText(
+  json: JsonObject,
+  key: 'type' | 'state_key',
+  { sizesInBytes }: RoomVersionRules,
+): string {
   const value = json[key]
   if (typeof value !== 'string') throw badJson(key, 'must be a string')
-  if (!isWithin(value, idBytesMax)) throw tooLong(key)
+  const isShort = isWithin(value, idBytesMax) || (!sizesInBytes && countIsWithin(value, idBytesMax))
+  if (!isShort) throw tooLong(key)
   return value
+}
+
+/** Has the text at most so many code points, of which each is one or two units. */
+function countIsWithin(text: string, countMax: number): boolean {
+  return text.length <= countMax * 2 && [...text].length <= countMax
 }
 
 function wrongId(field: string, value: Json | undefined, what: string): MatrixError {

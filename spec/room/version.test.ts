@@ -47,6 +47,7 @@ describe('room versions', () => {
     ['want integers as levels', (r) => r.integerPowerLevels, '10-12'],
     ['have the newer redactions', (r) => r.redaction.updated && r.redactsInContent, '11-12'],
     ['have the sender as creator', (r) => r.implicitCreator, '11-12'],
+    ['count sizes in bytes', (r) => r.sizesInBytes, '11-12'],
     ['have the hash of the create event as room id', (r) => r.createHashRoomId, '12-12'],
     ['privilege creators', (r) => r.privilegedCreators, '12-12'],
   ])('%s in the versions %#', (_what, holds, versions) => {

@@ -13,6 +13,11 @@ export interface RoomVersionRules {
   readonly stateResolution: 'v1' | 'v2' | 'v2.1'
   /** v6+: canonical JSON is enforced (integers in range, no floats). */
   readonly strictCanonicalJson: boolean
+  /**
+   * v11+: an event whose type or state key has more than 255 bytes is none. Before, servers counted code points, so that
+   * rooms hold longer ones: what follows them has to be taken. {@link https://spec.matrix.org/v1.19/client-server-api/#size-limits}
+   */
+  readonly sizesInBytes: boolean
   /** v5+: signing keys must be valid at the event's time. */
   readonly enforceKeyValidity: boolean
   /** v1–5: `m.room.aliases` has an auth rule and keeps `aliases` when redacted. */
@@ -60,6 +65,7 @@ const v1: RoomVersionRules = {
   eventIdFormat: 'opaque',
   stateResolution: 'v1',
   strictCanonicalJson: false,
+  sizesInBytes: false,
   enforceKeyValidity: false,
   specialAliases: true,
   redactionInAuth: true,
@@ -129,6 +135,7 @@ const v10: RoomVersionRules = {
 const v11: RoomVersionRules = {
   ...v10,
   version: '11',
+  sizesInBytes: true,
   redactsInContent: true,
   implicitCreator: true,
   redaction: { ...v10.redaction, updated: true },
