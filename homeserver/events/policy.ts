@@ -3,7 +3,7 @@
  * room's turn. {@link https://spec.matrix.org/v1.19/server-server-api/#policy-servers}
  */
 import { verifySignature } from '../../spec/crypto/ed25519.ts'
-import { signaturesOf } from '../../spec/crypto/sign-json.ts'
+import { policyKeyId, signaturesOf } from '../../spec/crypto/sign-json.ts'
 import { forbidden, MatrixError } from '../../spec/errors.ts'
 import { type Pdu, type StateKey, stateKeyOf } from '../../spec/events/event.ts'
 import { isServerName, type RoomId, type ServerName } from '../../spec/ids.ts'
@@ -45,8 +45,6 @@ interface Needs {
 }
 
 const policyType = 'm.room.policy'
-/** The key of every policy server is named so. */
-const policyKeyId = 'ed25519:policy_server'
 
 export function createPolicy({ serverName, remote, views, store }: Needs): Policy {
   /** The policy server that the room uses: named by its state, and in the room. */

@@ -7,6 +7,7 @@ import { rulesOf } from '../room/version.ts'
 import { signingKeyFromSeed } from './ed25519.ts'
 import { contentHash, fromUnpaddedBase64 } from './hash.ts'
 import {
+  policyKeyId,
   signaturesOf,
   signJson,
   triedSignatures,
@@ -117,6 +118,12 @@ describe('the signatures that are tried', () => {
       const tried = triedSignatures({ signatures: { [server]: many(count) } }, server)
       expect(tried).toHaveLength(triedSignaturesMax)
     }
+  })
+
+  it('are not those of a policy server, whose key is the room’s to name', () => {
+    const own = { [policyKeyId]: 'signature', 'ed25519:1': 'signature' }
+    const tried = triedSignatures({ signatures: { [server]: own } }, server)
+    expect(tried.map(([keyId]) => keyId)).toEqual(['ed25519:1'])
   })
 
   it('are those of an algorithm that is known', () => {

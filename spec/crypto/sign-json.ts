@@ -35,6 +35,12 @@ export function signaturesOf(
   return own ? Object.fromEntries(Object.entries(own).filter(isSignature)) : {}
 }
 
+/**
+ * The id of every policy server's key. Rooms name the key, and no server publishes it.
+ * {@link https://spec.matrix.org/v1.19/server-server-api/#validating-policy-server-signatures}
+ */
+export const policyKeyId = 'ed25519:policy_server'
+
 /** Most signatures of one server on one object that are tried: each costs a verification, and may cost a request. */
 export const triedSignaturesMax = 10
 
@@ -44,7 +50,7 @@ export function triedSignatures(
   server: ServerName,
 ): readonly (readonly [keyId: string, signature: string])[] {
   return Object.entries(signaturesOf(obj, server))
-    .filter(([keyId]) => keyId.startsWith('ed25519:'))
+    .filter(([keyId]) => keyId.startsWith('ed25519:') && keyId !== policyKeyId)
     .slice(0, triedSignaturesMax)
 }
 
