@@ -45,6 +45,22 @@ describe('settings', () => {
     })
   })
 
+  it('name notaries and keys of before, each in its form', () => {
+    const line = `ed25519:a_old ${'A'.repeat(43)} 1600000000000`
+    const { config } = loadConfig({
+      FEDERATION_NOTARIES: 'a.example,b.example',
+      OLD_VERIFY_KEYS: line,
+    })
+    expect(config).toMatchObject({
+      federationNotaries: ['a.example', 'b.example'],
+      oldVerifyKeys: [line],
+    })
+    expect(() => loadConfig({ FEDERATION_NOTARIES: 'not a name' })).toThrow('federation_notaries')
+    expect(() => loadConfig({ OLD_VERIFY_KEYS: 'ed25519:a_old short 1' })).toThrow(
+      'old_verify_keys',
+    )
+  })
+
   it('are read from text in the environment', () => {
     const { config } = loadConfig({
       RATE_LIMITS: 'off',

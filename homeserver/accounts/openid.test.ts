@@ -53,3 +53,10 @@ it('forgets the oldest token of a user who asks for many', async () => {
   expect(await openid.userOf(first.token)).toBeUndefined()
   expect(await openid.userOf(tokens[0] ?? '')).toBe(bob)
 })
+
+it('tells nothing of a user who is gone', async () => {
+  const openid = open()
+  const { token } = await openid.issue(bob)
+  await database.db`update users set deactivated_at = 1 where user_id = ${bob}`
+  expect(await openid.userOf(token)).toBeUndefined()
+})
