@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { type Client, eventually, inTimeline, register, unique } from '../harness/client.ts'
 import { server } from '../harness/fixtures.ts'
 import type { Body } from '../harness/http.ts'
-import type { Pdu } from '../harness/pdu.ts'
+import { eventId, type Pdu } from '../harness/pdu.ts'
 import { createPeer, type Peer } from '../harness/peer.ts'
 import type { PeerRoom } from '../harness/room-builder.ts'
 
@@ -165,6 +165,25 @@ describe('a redaction', () => {
       ({ event_id }) => event_id === target.id,
     )
     expect(event.content).toEqual({})
+  })
+})
+
+describe('a redaction of an event that is not here', () => {
+  it('is sent all the same', async () => {
+    await using peer = await createPeer()
+    const room = peer.createRoom('11')
+    const levels = { users: { [peer.user('creator')]: 100 }, redact: 0 }
+    room.append({
+      ...{ type: 'm.room.power_levels', stateKey: '', sender: peer.user('creator') },
+      content: levels,
+    })
+    const alice = await register(server, 'alice')
+    await alice.join(room.roomId, [peer.name])
+    const unknown = room.build(text(peer.user('creator'), 'never sent'))
+    for (const target of [unknown.id, `${unknown.id}:${peer.name}`]) {
+      const id = await alice.redact(room.roomId, target)
+      await peer.receivesPdu((pdu) => eventId(pdu, '11') === id)
+    }
   })
 })
 

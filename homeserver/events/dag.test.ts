@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { MatrixError } from '../../spec/errors.ts'
 import { stateKeyOf } from '../../spec/events/event.ts'
 import { type EventId, parseUserId, type RoomId, type ServerName } from '../../spec/ids.ts'
 import type { Events } from './events.ts'
@@ -161,6 +162,49 @@ describe('state that another server names', () => {
     expect(again.get(sent.pdu.eventId)).toEqual({ kind: 'accepted' })
     const member = await a.events.currentEntry(room, 'm.room.member', bob)
     expect(member?.pdu.content['displayname']).toBe('E')
+  })
+})
+
+describe('history before the join', () => {
+  it('is asked of the likely server first, of others when it fails, and of none again at once', async () => {
+    await using c = await openTestServer('c.test', peers)
+    const carol = parseUserId('@carol:c.test')
+    const room = await testRoom(a, alice)
+    const { event } = await joinOver(c, a, room, carol)
+    const old = []
+    for (let at = 0; at < 5; at++) old.push((await say(a, room, alice, `old ${at}`)).pdu.json)
+    await c.events.receive(a.name, room, old)
+    const { event: join } = await joinOver(b, a, room, bob)
+    await c.events.receive(a.name, room, [join.pdu.json])
+    const asked: string[] = []
+    const answering = (server: TestServer, answer: Events['backfillFrom']) =>
+      peers.set(server.name, {
+        ...server.events,
+        async backfillFrom(...question) {
+          asked.push(server.name)
+          return await answer(...question)
+        },
+      })
+    try {
+      answering(a, () => Promise.reject(new MatrixError('M_UNKNOWN', 'not now')))
+      answering(c, async (...question) => {
+        const found = await c.events.backfillFrom(...question)
+        // Only down to carol's join; the rest is still missing.
+        return found.filter(({ pdu }) => pdu.depth > event.pdu.depth)
+      })
+      const point = { depth: join.pdu.depth, arrival: join.position ?? 0 }
+      expect(await b.events.backfill(room, point, 100)).toBe(5)
+      expect(asked).toEqual([a.name, c.name])
+      const history = await b.events.history(room, { from: point, dir: 'b', limit: 100 })
+      expect(bodies(history)).toHaveLength(5)
+      answering(c, nothing)
+      expect(await b.events.backfill(room, point, 100)).toBe(0)
+      expect(await b.events.backfill(room, point, 100)).toBe(0)
+      expect(asked).toEqual([a.name, c.name, c.name])
+    } finally {
+      peers.set(a.name, a.events)
+      peers.delete(c.name)
+    }
   })
 })
 
