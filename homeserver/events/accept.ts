@@ -123,6 +123,7 @@ export function createAcceptor(needs: Needs): Acceptor {
     await numbers.ready(numbersPerEvent)
     const { known } = terms
     const nr = known?.nr ?? numbers.take()
+    store.expect(nr, pdu)
     const isIn = terms.rejected === undefined && terms.softFailed !== true
     const key = isIn && pdu.stateKey !== undefined ? stateKeyOf(pdu.type, pdu.stateKey) : undefined
     const rows = [...terms.before.rows]

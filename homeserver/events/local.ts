@@ -288,9 +288,10 @@ class Making {
   }
 
   async add(pdu: Pdu): Promise<void> {
-    const { numbers, snapshots, membershipRow } = this.#needs
+    const { numbers, snapshots, store, membershipRow } = this.#needs
     await numbers.ready(40)
     const nr = numbers.take()
+    store.expect(nr, pdu)
     const turn = this.#turn
     const key = pdu.stateKey === undefined ? undefined : stateKeyOf(pdu.type, pdu.stateKey)
     const before = turn.root

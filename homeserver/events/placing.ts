@@ -142,6 +142,7 @@ export function createPlacing({ db, store, snapshots, resolver, numbers, gaps }:
       await numbers.ready(numbersPerEvent)
       const known = (await store.get([pdu.eventId])).get(pdu.eventId)
       const nr = known?.nr ?? numbers.take()
+      store.expect(nr, pdu)
       const isState = pdu.stateKey !== undefined && rejected === undefined
       const own = isState ? [[stateKeyOf(pdu.type, pdu.stateKey), nr] as const] : []
       const after = await snapshots.update(before.root, new Map(own))

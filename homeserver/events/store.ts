@@ -2,6 +2,7 @@
  * Stored events by id and by number: two bounded caches over one table. Rows are immutable but for what is learnt
  * later (a redaction, a position), which arrives through `put`.
  */
+import { LRUCache } from 'lru-cache'
 import type { Pdu, StateKey } from '../../spec/events/event.ts'
 import { stateKeyOf } from '../../spec/events/event.ts'
 import { type DeviceId, type EventId, parseDeviceId, parseEventId } from '../../spec/ids.ts'
@@ -13,6 +14,8 @@ import { type EventRow, eventsById, eventsByNumber } from './queries.ts'
 import type { StoredEvent } from './stored-event.ts'
 
 const cacheBytesMax = 48 * 1024 * 1024
+/** State events that may be on their way at a time; what a number stands for never changes, so that none is taken back. */
+const expectedMax = 50_000
 /** Parsed form and text of an event weigh about so many times its text. */
 const weightFactor = 3
 
@@ -27,7 +30,9 @@ export interface EventStore {
   forget(nr: number, id: EventId): void
   /** Drops all events from memory. */
   clear(): void
-  /** Which state key an event stands at. @throws Error when it is no stored state event */
+  /** An event gets this number; snapshots name it before it is stored. */
+  expect(nr: number, pdu: Pdu): void
+  /** Which state key an event stands at. @throws Error when it is no state event that is stored or expected */
   keyOf(nr: number): Promise<StateKey>
   /** Reads rows of a query of this slice. */
   read(rows: readonly EventRow[]): StoredEvent[]
@@ -38,6 +43,7 @@ export function createEventStore({ db }: { readonly db: Database }): EventStore 
     bytesMax: cacheBytesMax,
     sizeOf: (event: StoredEvent) => event.text.length * weightFactor,
   }
+  const expected = new LRUCache<number, StateKey>({ max: expectedMax })
   const byId = createCache<EventId, StoredEvent>({
     bound,
     load: async (ids) => {
@@ -82,7 +88,12 @@ export function createEventStore({ db }: { readonly db: Database }): EventStore 
       byId.clear()
       numbered.clear()
     },
+    expect(nr, { type, stateKey }) {
+      if (stateKey !== undefined) expected.set(nr, stateKeyOf(type, stateKey))
+    },
     async keyOf(nr) {
+      const key = expected.get(nr)
+      if (key !== undefined) return key
       const event = await numbered.get(nr)
       if (event?.pdu.stateKey === undefined) throw new Error(`event ${nr} is no state event`)
       return stateKeyOf(event.pdu.type, event.pdu.stateKey)
