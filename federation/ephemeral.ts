@@ -69,9 +69,9 @@ function tellPresence(needs: Needs): Disposable[] {
     const server = serverOfUser(user)
     if (server === serverName) {
       const state = needs.presence.peek(user)
+      if (state === undefined) return
       const joined = [...members.values()].filter(({ membership }) => membership === 'join')
-      if (state) tell(user, state, new Set(joined.map((member) => serverOfUser(member.user))))
-      return
+      return tell(user, state, new Set(joined.map((member) => serverOfUser(member.user))))
     }
     let told = 0
     for (const local of await memberships.localJoined(room)) {
