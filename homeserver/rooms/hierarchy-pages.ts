@@ -51,8 +51,10 @@ interface Needs {
 const depthMax = 30
 const tokenMs = 10 * 60_000
 const tokenLength = 24
-/** Rooms that wait in a walk. */
-const stackMax = 2_000
+/** Rooms that wait in a walk; those that would come last give way. */
+export const stackMax = 2_000
+/** Characters of a kept walk; beyond that what other servers told is asked for anew. */
+const stateLengthMax = 1_048_576
 
 export function createHierarchyPages({ db, clock, random }: Needs): HierarchyPages {
   return {
@@ -74,13 +76,19 @@ export function createHierarchyPages({ db, clock, random }: Needs): HierarchyPag
       if (left.length === 0) return undefined
       const token = random.text(tokenLength)
       const now = clock.now()
-      await insertHierarchyPage(db, {
-        ...{ token, user, room, now, until: now + tokenMs },
-        state: JSON.stringify({ ...walk, stack: left, seen: [...seen] }),
-      })
+      const whole = JSON.stringify({ ...walk, stack: left, seen: [...seen] })
+      const state =
+        whole.length <= stateLengthMax
+          ? whole
+          : JSON.stringify({ ...walk, stack: left.map(withoutTold), seen: [...seen] })
+      await insertHierarchyPage(db, { token, user, room, now, until: now + tokenMs, state })
       return token
     },
   }
+}
+
+function withoutTold({ room, via, depth }: Entry): Entry {
+  return { room, via, depth }
 }
 
 /** What `keep` wrote. */

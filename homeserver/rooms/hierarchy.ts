@@ -18,6 +18,7 @@ import {
   type Entry,
   type HierarchyPages,
   type HierarchyQuery,
+  stackMax,
   type Walk,
 } from './hierarchy-pages.ts'
 import { createOnlookers, type Onlookers } from './onlookers.ts'
@@ -104,6 +105,7 @@ function walker({
       if (options.isLeaf) continue
       const children = below(entry, found, walk)
       walk.stack.push(...children)
+      walk.stack.splice(0, Math.max(0, walk.stack.length - stackMax))
       // Servers that are slow are slow together; what comes of it is read when it is the room's turn.
       for (const child of children.slice(-aheadMax)) {
         void rooms.prepare(user, child, optionsFor(walk, child))

@@ -49,7 +49,7 @@ const answersLengthMax = 16 * 1024 * 1024
 /** Servers that are asked for one room, children of an answer that are read, characters of a field. */
 const serversMax = 3
 const childrenMax = 1_000
-const textMax = 65_536
+const textMax = 16_384
 
 interface Kept {
   readonly space: Promise<RemoteSpace>
