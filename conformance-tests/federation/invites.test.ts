@@ -112,6 +112,20 @@ describe('an invite', () => {
     ).toBeGreaterThanOrEqual(400)
   })
 
+  it.each(versions)('is taken without a word of its room, version %s', async (version) => {
+    await using peer = await createPeer()
+    const alice = await register(server)
+    const room = peer.createRoom(version, { joinRule: { join_rule: 'invite' } })
+    const { body, uri } = inviteOf(peer, room, alice.userId)
+    const answer = await peer.ask(server, 'PUT', uri, { ...body, invite_room_state: [] })
+    expect(answer.status).toBe(200)
+    const { rooms } = await alice.syncUntil(inSection('invite', room.roomId))
+    const state = rooms.invite[room.roomId]?.invite_state.events ?? []
+    expect(state.find(({ state_key }) => state_key === alice.userId)).toMatchObject({
+      content: { membership: 'invite', is_direct: true },
+    })
+  })
+
   itSynapseBreaks('PUT /v2/invite, 400: The error code … is M_INCOMPATIBLE_ROOM_VERSION')(
     'into a room of an unknown version is refused by name',
     async () => {

@@ -93,6 +93,15 @@ describe('rooms of two processes', () => {
     expect(await ownerOf(room)).toBe(b.stream.processes.self)
   })
 
+  it('are replaced by their owner', async () => {
+    const room = await roomOf(b, a)
+    const next = await a.rooms.upgrade(who(alice), room, { version: '12' })
+    const tombstone = await a.events.currentEntry(room, 'm.room.tombstone', '')
+    expect(tombstone?.pdu.content['replacement_room']).toBe(next)
+    expect(await a.memberships.isJoined(alice, next)).toBe(true)
+    expect(await ownerOf(room)).toBe(b.stream.processes.self)
+  })
+
   it('change memberships at their owner', async () => {
     const room = await roomOf(b, a)
     await a.rooms.invite(who(alice), room, bob, { reason: 'come' })
