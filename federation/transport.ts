@@ -20,9 +20,9 @@ export interface Transport {
   inPlace(to: ServerName, work: () => Promise<void>): Promise<void>
 }
 
-/** Destinations that are sent to at a time; those that did not answer lately have few places, and take no others. */
+/** Destinations that are sent to at a time; those that did not answer lately have places of their own. */
 const placesMax = 64
-const doubtfulPlacesMax = 16
+const doubtfulPlacesMax = 64
 const timeoutMs = 60_000
 
 export function createTransport(needs: {
