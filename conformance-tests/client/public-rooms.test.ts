@@ -102,6 +102,22 @@ describe('the list of public rooms', () => {
     expect(back.ids).toEqual(first.ids)
   })
 
+  it('has a room that was just made, on one of its pages', async () => {
+    const alice = await register(server)
+    const room = await alice.createRoom({ visibility: 'public', preset: 'public_chat' })
+    const isListed = async () => {
+      let since: string | undefined
+      for (let count = 0; count < 20; count++) {
+        const answer = await alice.call('GET', where, { query: { limit: 100, since } })
+        if (list(answer['chunk']).some(({ room_id: id }) => id === room)) return true
+        if (typeof answer['next_batch'] !== 'string') return false
+        since = answer['next_batch']
+      }
+      return false
+    }
+    await eventually(isListed, (is) => is)
+  })
+
   it('of another server is not asked for by strangers', async () => {
     const query = { server: 'elsewhere.example' }
     expect((await ask(server.clientUrl, 'GET', where, { query })).status).toBe(401)
