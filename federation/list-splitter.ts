@@ -140,7 +140,8 @@ export class ListSplitter {
   /** Takes the element that ends here. */
   #cut(end: number): void {
     if (end > splitterLimits.elementBytes) throw tooLarge()
-    const text = this.#bytes.toString('utf8', 0, end).replace(/^,/, '').trim()
+    const start = this.#bytes[0] === comma ? 1 : 0
+    const text = this.#bytes.toString('utf8', start, end).trim()
     if (text !== '') {
       if (++this.#elements > splitterLimits.elements) throw tooLarge()
       this.#list?.push(text)

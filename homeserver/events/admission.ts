@@ -71,10 +71,13 @@ class Admitting {
   }
 
   async chunk(events: readonly VerifiedEvent[]): Promise<StoredEvent[]> {
-    const { store, numbers } = this.#needs
+    const { db, store, numbers } = this.#needs
     const wanted = new Set(events.flatMap(({ eventId, authEvents }) => [eventId, ...authEvents]))
     if (this.#createId !== undefined) wanted.add(this.#createId)
-    const known = await store.get([...wanted].filter((id) => !this.#here.has(id)))
+    const unknown = [...wanted].filter((id) => !this.#here.has(id))
+    // Nearly always none of them is here, which costs least to find out by their ids alone.
+    const numbered = await numbersOfEvents(db, unknown)
+    const known = await store.get(unknown.filter((id) => numbered.has(id)))
     for (const [id, event] of known) this.#remember(id, event)
     await numbers.ready(events.length)
     const stored: StoredEvent[] = []
@@ -112,9 +115,11 @@ class Admitting {
     // Another process may have stored one of them meanwhile, under a number of its own.
     const ids = events.map(({ pdu }) => pdu.eventId)
     const numbers = await numbersOfEvents(db, ids)
-    const others = events.filter(({ nr, pdu }) => numbers.get(pdu.eventId) !== nr)
+    const isOurs = ({ nr, pdu }: StoredEvent) => numbers.get(pdu.eventId) === nr
+    if (events.every(isOurs)) return [...events]
+    const others = events.filter((event) => !isOurs(event))
     const theirs = await store.get(others.map(({ pdu }) => pdu.eventId))
     for (const [id, event] of theirs) this.#remember(id, event)
-    return [...events.filter((event) => !others.includes(event)), ...theirs.values()]
+    return [...events.filter(isOurs), ...theirs.values()]
   }
 }

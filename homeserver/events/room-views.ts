@@ -29,6 +29,8 @@ export interface RoomView {
   readonly entries: ReadonlyMap<StateKey, number>
   /** Servers with joined users; computed when asked, kept until a membership changes. */
   servers?: ReadonlySet<ServerName> | undefined
+  /** How often a membership has changed. */
+  readonly memberChanges: number
 }
 
 /** One change of a current state by resolution: `undefined` removes the key. */
@@ -44,6 +46,7 @@ export interface StatePayload {
 interface LiveView extends RoomView {
   readonly entries: Map<StateKey, number>
   isHere: boolean
+  memberChanges: number
 }
 
 export interface RoomViews {
@@ -61,6 +64,7 @@ interface Loading {
 }
 
 const entriesMax = 2_000_000
+const memberPrefix = 'm.room.member\u0000'
 
 export function createRoomViews(needs: {
   readonly db: Database
@@ -79,7 +83,8 @@ export function createRoomViews(needs: {
     const row = await findRoom(db, room)
     const rules = row && rulesOf(row.version)
     if (row === undefined || rules === undefined) return undefined
-    return { rules, isHere: row.extremities.length > 0, entries: await readCurrentState(db, room) }
+    const entries = await readCurrentState(db, room)
+    return { rules, isHere: row.extremities.length > 0, entries, memberChanges: 0 }
   }
 
   async function loaded(room: RoomId): Promise<LiveView | undefined> {
@@ -153,7 +158,9 @@ function change(view: LiveView, changes: readonly StateChange[]): void {
   for (const [key, nr] of changes) {
     if (nr === undefined) view.entries.delete(key)
     else view.entries.set(key, nr)
-    if (key.startsWith('m.room.member\u0000')) view.servers = undefined
+    if (!key.startsWith(memberPrefix)) continue
+    view.servers = undefined
+    view.memberChanges++
   }
 }
 
@@ -171,21 +178,36 @@ function isStatePayload(payload: unknown): payload is StatePayload {
   return typeof payload === 'object' && payload !== null && 'changes' in payload
 }
 
-const memberPrefix = 'm.room.member\u0000'
-
-/** Servers with a joined user in a state. */
+/** Servers with a joined user in a state. One joined user of each is enough, so few members are looked at. */
 export async function joinedServers(
   store: EventStore,
   view: RoomView,
 ): Promise<ReadonlySet<ServerName>> {
   if (view.servers !== undefined) return view.servers
-  const nrs: number[] = []
-  for (const [key, nr] of view.entries) if (key.startsWith(memberPrefix)) nrs.push(nr)
+  const { memberChanges } = view
   const servers = new Set<ServerName>()
-  for (const { pdu } of (await store.byNumber(nrs)).values()) {
-    if (pdu.content['membership'] === 'join' && isUserId(pdu.stateKey))
-      servers.add(serverOfUser(pdu.stateKey))
+  let open = [...membersByServer(view)]
+  for (let each = 1; open.length > 0; each *= 4) {
+    const nrs = open.flatMap(([, members]) => members.splice(-each))
+    for (const { pdu } of (await store.byNumber(nrs)).values()) {
+      if (pdu.content['membership'] === 'join' && isUserId(pdu.stateKey))
+        servers.add(serverOfUser(pdu.stateKey))
+    }
+    open = open.filter(([server, members]) => members.length > 0 && !servers.has(server))
   }
-  view.servers = servers
+  if (view.memberChanges === memberChanges) view.servers = servers
   return servers
+}
+
+function membersByServer({ entries }: RoomView): Map<ServerName, number[]> {
+  const members = new Map<ServerName, number[]>()
+  for (const [key, nr] of entries) {
+    const user = key.startsWith(memberPrefix) ? key.slice(memberPrefix.length) : undefined
+    if (!isUserId(user)) continue
+    const server = serverOfUser(user)
+    const known = members.get(server)
+    if (known === undefined) members.set(server, [nr])
+    else known.push(nr)
+  }
+  return members
 }

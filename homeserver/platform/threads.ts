@@ -15,6 +15,8 @@ export interface Threads<I, O> extends AsyncDisposable {
 const threadsMax = 4
 /** A thread that needs more dies; its work is refused. */
 const heapMaxMb = 768
+/** What a thread makes is soon let go, and so is the thread: rare collections are cheaper. */
+const youngMaxMb = 48
 
 interface Job<I, O> {
   readonly input: I
@@ -78,7 +80,10 @@ class Thread<I, O> {
     this.#worker = new Worker(isCompiled ? compiledOf(file) : sourceStart(file), {
       eval: !isCompiled,
       execArgv: [],
-      resourceLimits: { maxOldGenerationSizeMb: heapMaxMb },
+      resourceLimits: {
+        maxOldGenerationSizeMb: heapMaxMb,
+        maxYoungGenerationSizeMb: youngMaxMb,
+      },
     })
     this.#worker.on('message', (answer: Answer<O>) => {
       const job = this.#job
