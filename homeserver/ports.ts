@@ -97,6 +97,9 @@ export interface Remote {
   hierarchy(server: ServerName, room: RoomId, suggestedOnly: boolean): Promise<JsonObject>
 }
 
+/** An event as another server sent it: parsed, or its JSON text, which weighs less while there are very many. */
+export type EventJson = JsonObject | string
+
 /** Answer of send_join v2. `origin`'s own signature on the event is in `event` when the join is restricted. */
 export interface SendJoinAnswer {
   readonly event?: JsonObject
@@ -104,9 +107,6 @@ export interface SendJoinAnswer {
   readonly auth_chain: readonly EventJson[]
   readonly servers_in_room?: readonly ServerName[]
 }
-
-/** An event as another server sent it: parsed, or its JSON text, which weighs less while there are very many. */
-export type EventJson = JsonObject | string
 
 /** Verify keys of servers, ours and others. */
 export interface KeyRing {
