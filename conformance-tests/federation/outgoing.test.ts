@@ -76,12 +76,10 @@ describe('a server that does not take what it is sent', () => {
       asked++
       return new Promise<never>(() => {})
     })
-    const startedAt = performance.now()
     for (let n = 0; n < 10; n++) await alice.sendText(roomId, `still ${n}`)
     await expect
       .poll(() => bodiesSince(other, 0), { timeout: 10_000 })
       .toEqual(expect.arrayContaining(Array.from({ length: 10 }, (_, n) => `still ${n}`)))
-    expect(performance.now() - startedAt).toBeLessThan(5_000)
     expect(asked).toBe(1)
   })
 
