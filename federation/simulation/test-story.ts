@@ -42,7 +42,11 @@ export interface Story {
   act(): void
   /** Whoever is in the room says something, by each server that still has somebody there. */
   greet(): Promise<void>
+  /** They scroll back to the beginning: what a gap left out is fetched only then. */
+  scroll(): Promise<void>
 }
+
+const pageLimit = 100
 
 interface Needs {
   readonly seed: number
@@ -94,6 +98,13 @@ export async function beginStory(
   const guest = () => chance.pick(guests)
   const target = () =>
     kind === 'exile' ? (others[chance.below(others.length)] ?? guest()) : guest()
+  async function byEachServer(work: (who: Person) => void): Promise<void> {
+    for (const server of servers) {
+      const people = everybody.filter((person) => person.server === server)
+      const who = await firstJoined(server, room, people)
+      if (who) work(who)
+    }
+  }
   const ways = { room, chance, servers, say, count, target, guest }
   const deeds = kind === 'calm' ? quietDeeds(ways) : [...quietDeeds(ways), ...loudDeeds(ways)]
   return {
@@ -103,13 +114,8 @@ export async function beginStory(
       const who = everybody[chance.below(everybody.length)]
       if (deed && who) perform(() => deed(who))
     },
-    async greet() {
-      for (const server of servers) {
-        const people = everybody.filter((person) => person.server === server)
-        const who = await firstJoined(server, room, people)
-        if (who) perform(() => say(who))
-      }
-    },
+    greet: () => byEachServer((who) => perform(() => say(who))),
+    scroll: () => byEachServer((who) => perform(() => readAll(who, room))),
   }
 }
 
@@ -161,6 +167,15 @@ function createRequests(onCrash: Needs['onCrash']) {
     open.add(done)
   }
   return { open, perform }
+}
+
+async function readAll(who: Person, room: RoomId): Promise<void> {
+  let from: string | undefined
+  do {
+    const query = { dir: 'b', limit: pageLimit, ...(from !== undefined && { from }) } as const
+    const { end } = await who.server.rooms.messages(who, room, query)
+    from = end
+  } while (from !== undefined)
 }
 
 /** The first of these who is in the room as their server sees it. */

@@ -112,7 +112,8 @@ async function storm(chance: Chance, { schedule, network, servers, story }: Worl
     }
   }
   for (let deeds = 3 + chance.below(10); deeds > 0; deeds--) {
-    story.act()
+    // Some do things at once.
+    for (let more = chance.hits(0.3) ? 4 : 1; more > 0; more--) story.act()
     await schedule.advance(chance.next() ** 2 * 5_000)
   }
   await schedule.advance(chance.next() ** 2 * 60_000)
@@ -132,6 +133,8 @@ async function heal(world: World): Promise<number> {
   for (let greetings = 1; greetings <= greetingsMax; greetings++) {
     await schedule.advance(healStepMs)
     await story.greet()
+    await schedule.advance(healStepMs)
+    await story.scroll()
     do await schedule.advance(healStepMs)
     while (!(await agree()) && schedule.now - begin < (healMaxMs * greetings) / greetingsMax)
   }
@@ -150,9 +153,9 @@ async function differences(world: World): Promise<string[]> {
   for (const server of members) {
     for (const other of members) wrong.push(...(await missing(world, server, other)))
   }
-  const shown = shownAnywhere([home])
+  const kept = await home.events.get(story.said.map(({ id }) => id))
   for (const { id, body, server } of kind === 'calm' ? story.said : []) {
-    if (!shown.has(id)) wrong.push(`what ${server} answered with ${id} (${body}) is lost`)
+    if (kept.get(id)?.position === undefined) wrong.push(`${id} (${body}) of ${server} is lost`)
   }
   return wrong
 }
@@ -179,7 +182,7 @@ async function stateDifference(
   })
 }
 
-/** What another accepted has come here, and is not rejected; where nobody is shut out, it is shown. */
+/** What another accepted has come here, as news or as history, and is not rejected; where nobody is shut out, it is shown. */
 async function missing(
   { before, kind }: World,
   server: SimServer,
@@ -194,9 +197,10 @@ async function missing(
   return lacking.flatMap(({ pdu }) => {
     const event = stored.get(pdu.eventId)
     const what = `${pdu.type} ${pdu.eventId} of ${other.name}'s timeline`
-    if (event === undefined) return `${server.name} lacks ${what}`
+    if (event?.stateBefore === undefined) return `${server.name} lacks ${what}`
     if (event.rejected !== undefined) return `${server.name} rejected ${what}: ${event.rejected}`
-    return kind === 'calm' ? `${server.name} does not show ${what}` : []
+    const isHidden = kind === 'calm' && event.position === undefined
+    return isHidden ? `${server.name} does not show ${what}` : []
   })
 }
 
