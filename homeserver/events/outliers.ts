@@ -4,6 +4,7 @@ import { createIdOfRoom, type EventId, type RoomId } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
 import type { RoomVersionRules } from '../../spec/room/version.ts'
 import type { Database } from '../database/database.ts'
+import { inAuthOrder } from './auth-order.ts'
 import { refusalByOwn } from './judge.ts'
 import type { Numbers } from './numbers.ts'
 import { eventRow } from './persist.ts'
@@ -88,33 +89,4 @@ export function createOutliers({ db, store, numbers, verifier }: Needs): Outlier
       return new Map(stored)
     },
   }
-}
-
-/** Auth events before what they authorise; a cycle, which no honest server makes, ends where it was entered. */
-function inAuthOrder(pdus: readonly Pdu[]): Pdu[] {
-  const byId = new Map(pdus.map((pdu) => [pdu.eventId, pdu]))
-  const ordered: Pdu[] = []
-  const begun = new Set<EventId>()
-  for (const start of byId.values()) {
-    const open: { pdu: Pdu; next: number }[] = begun.has(start.eventId)
-      ? []
-      : [{ pdu: start, next: 0 }]
-    begun.add(start.eventId)
-    for (let top = open.at(-1); top !== undefined; top = open.at(-1)) {
-      const id = top.pdu.authEvents[top.next++]
-      if (id === undefined) {
-        ordered.push(top.pdu)
-        open.pop()
-        continue
-      }
-      const auth = byId.get(id)
-      if (auth === undefined || begun.has(id)) continue
-      begun.add(id)
-      open.push({ pdu: auth, next: 0 })
-    }
-  }
-  // v12: nothing names the create event, which authorises everything.
-  return ordered.sort(
-    (a, b) => Number(b.type === 'm.room.create') - Number(a.type === 'm.room.create'),
-  )
 }
