@@ -115,6 +115,11 @@ const variants: readonly (readonly [string, (answer: Body) => Body])[] = [
   ['is of a version that is a number', (answer) => ({ ...answer, room_version: 11 })],
 ]
 
+/** Synapse signs these members of a template as they came, which no sentence forbids. */
+const copied =
+  /^(brings (?!its own hash|signatures)|has the user vouched|has a number that vouches|redacts|has members)/
+const isCopied = (name: string) => underTestIsSynapse && copied.test(name)
+
 const topLevel = new Set([
   ...['type', 'sender', 'state_key', 'room_id', 'content', 'prev_events', 'auth_events', 'depth'],
   ...['origin_server_ts', 'hashes', 'signatures', 'event_id', 'origin', 'prev_state', 'unsigned'],
@@ -145,8 +150,7 @@ const sent = (kind: string, from: number) =>
 describe('a template that', () => {
   afterEach(() => expect(peer.complaints).toEqual([]))
 
-  // Synapse signs the template as it came, but for sender, time and what it knows of the content.
-  describe.skipIf(underTestIsSynapse).each(variants)('%s', (_, change) => {
+  describe.each(variants.filter(([name]) => !isCopied(name)))('%s', (_, change) => {
     it.each(['join', 'knock'])('makes nobody sign it for a %s', async (kind) => {
       spoil = change
       const from = peer.received.length
