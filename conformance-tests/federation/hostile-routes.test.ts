@@ -22,7 +22,7 @@ beforeAll(async () => {
   return () => peer[Symbol.asyncDispose]()
 })
 
-/** Limits that Synapse does not hold invites to, nor the state of a room that it joins. */
+/** Limits that Synapse does not hold invites to, nor state that it is given. */
 const limits = /^(more than|a greater|a negative|a fraction)/
 const isMissed = (fault: Fault) => underTestIsSynapse && limits.test(fault.name)
 
@@ -113,7 +113,9 @@ describe.each(faults.map((fault) => [fault.name, fault] as const))(
       await expectEvent(fault, room, pdu.id)
     })
 
-    it.each([
+    // Synapse leaves out what follows a state with events of another room in it.
+    const isLost = underTestIsSynapse && fault.name.startsWith('auth events of')
+    it.skipIf(isMissed(fault) || isLost).each([
       ['is fetched alone, as part of a state', 0],
       ['comes with a whole state', 60],
     ])('%s', async (_, others) => {

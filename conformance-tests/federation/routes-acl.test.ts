@@ -61,14 +61,6 @@ describe('a server that is shut out is refused at', () => {
   it.each<[string, Asked]>([
     ...handshakes(),
     [
-      'invite v1',
-      {
-        method: 'PUT',
-        uri: () => where('v1/invite', roomId, member('invite', alice.userId).id),
-        body: () => member('invite', alice.userId).json,
-      },
-    ],
-    [
       'invite v2',
       {
         method: 'PUT',
