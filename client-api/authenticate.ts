@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { LRUCache } from 'lru-cache'
 import type { Accounts } from '../homeserver/accounts/accounts.ts'
 import type { Sessions } from '../homeserver/accounts/sessions.ts'
+import { atMost } from '../homeserver/platform/cache.ts'
 import type { Requester } from '../homeserver/rooms/rooms.ts'
 import type { Auth } from '../spec/endpoint.ts'
 import { forbidden, MatrixError } from '../spec/errors.ts'
@@ -43,7 +44,7 @@ const knownUsersMax = 100_000
  * {@link https://spec.matrix.org/v1.19/client-server-api/#using-access-tokens}
  */
 export function createAuthenticate(needs: AuthenticateNeeds) {
-  const knownUsers = new LRUCache<UserId, true>({ max: knownUsersMax })
+  const knownUsers = new LRUCache<UserId, true>({ ...atMost(knownUsersMax) })
 
   return async (auth: Auth, req: IncomingMessage, query: Query): Promise<Requester | undefined> => {
     if (auth === 'none') return undefined

@@ -107,7 +107,7 @@ const routes = [
 const clock = new FakeClock()
 const listener = createServer({
   log: silentLogger,
-  pages: new Router(),
+  pages: async () => new Router(),
   dispatch: createDispatch({
     routes,
     clock,

@@ -6,7 +6,6 @@ import { createDispatch } from './dispatch.ts'
 import { given } from './given.ts'
 import { createInteractive } from './interactive-auth.ts'
 import type { ClientApiNeeds } from './needs.ts'
-import { createPages } from './pages/pages.ts'
 import { createRateLimiter } from './rate-limit.ts'
 import { createRoutes } from './routes/index.ts'
 import { createServer } from './server.ts'
@@ -44,6 +43,10 @@ export function createClientApi(needs: ClientApiNeeds): { callback(): RequestLis
       return service === undefined || (service.rateLimited && user !== service.sender)
     },
   })
-  const listener = createServer({ dispatch, pages: createPages({ ...needs, isTrustedProxy }), log })
+  const pages = async () => {
+    const { createPages } = await import('./pages/pages.ts')
+    return createPages({ ...needs, isTrustedProxy })
+  }
+  const listener = createServer({ dispatch, pages, log })
   return { callback: () => listener }
 }

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import type { AuthSession, InteractiveAuth } from '../homeserver/accounts/interactive-auth.ts'
+import { atMost } from '../homeserver/platform/cache.ts'
 import type { Requester } from '../homeserver/rooms/rooms.ts'
 import { forbidden, MatrixError } from '../spec/errors.ts'
 import { isObject, type JsonObject, objectAt, stringAt } from '../spec/json.ts'
@@ -74,7 +75,7 @@ const rememberedCharsMax = 16_384
 
 /** Finds the session that a request belongs to, or opens one. */
 function createSessionOpener(sessions: InteractiveAuth) {
-  const secretsOf = new LRUCache<string, JsonObject>({ max: secretsMax, ttl: secretsMs })
+  const secretsOf = new LRUCache<string, JsonObject>({ ...atMost(secretsMax), ttl: secretsMs })
 
   return async function openSession(
     { operation, who, flows, body }: Guarded,

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache'
+import { atMost } from '../homeserver/platform/cache.ts'
 import type { Clock } from '../homeserver/platform/clock.ts'
 import type { RateLimit } from '../spec/endpoint.ts'
 import { MatrixError } from '../spec/errors.ts'
@@ -29,7 +30,7 @@ interface Bucket {
 
 /** Counts requests in this process; throws M_LIMIT_EXCEEDED with the time to wait. */
 export function createRateLimiter({ clock }: { clock: Pick<Clock, 'now'> }) {
-  const buckets = new LRUCache<string, Bucket>({ max: bucketsMax })
+  const buckets = new LRUCache<string, Bucket>({ ...atMost(bucketsMax) })
 
   /** Takes one request of a class from the budget of `key`. */
   return function take(limit: RateLimit, key: string): void {

@@ -59,7 +59,7 @@ export async function testServer(
     ...others,
   })
   const server = createHttpServer(
-    createServer({ dispatch, pages: new Router(), log: silentLogger }),
+    createServer({ dispatch, pages: async () => new Router(), log: silentLogger }),
   )
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const address = server.address()

@@ -1,5 +1,6 @@
 /** What a stranger may waste: so much at once, and more as time refills it. */
 import { LRUCache } from 'lru-cache'
+import { atMost } from '../homeserver/platform/cache.ts'
 import type { Clock } from '../homeserver/platform/clock.ts'
 import { MatrixError } from '../spec/errors.ts'
 
@@ -30,7 +31,7 @@ export function createBudget(
   { burst, perSecond }: BudgetLimits,
   clock: Pick<Clock, 'now'>,
 ): Budget {
-  const accounts = new LRUCache<string, Account>({ max: keysMax })
+  const accounts = new LRUCache<string, Account>({ ...atMost(keysMax) })
 
   function leftOf(key: string): number {
     const account = accounts.get(key)

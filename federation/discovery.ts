@@ -4,6 +4,7 @@
  */
 import { isIP } from 'node:net'
 import { LRUCache } from 'lru-cache'
+import { atMost } from '../homeserver/platform/cache.ts'
 import type { Clock } from '../homeserver/platform/clock.ts'
 import type { ConnectTarget } from '../homeserver/platform/guarded-dispatcher.ts'
 import type { ServerName } from '../spec/ids.ts'
@@ -55,9 +56,9 @@ interface KnownRoute {
 export function createDiscovery(needs: Needs): Discovery {
   const { clock, redirect } = needs
   const delegationOf = createDelegations(needs)
-  const routes = new LRUCache<ServerName, KnownRoute>({ max: serversMax })
+  const routes = new LRUCache<ServerName, KnownRoute>({ ...atMost(serversMax) })
   /** How often a server's route failed: turns through its SRV targets. */
-  const failures = new LRUCache<ServerName, number>({ max: serversMax })
+  const failures = new LRUCache<ServerName, number>({ ...atMost(serversMax) })
 
   async function find(server: ServerName): Promise<Route> {
     const { host, port } = splitServerName(server)

@@ -5,6 +5,7 @@
  */
 import { LRUCache } from 'lru-cache'
 import type { KeysOfServer, RemoteKey, RemoteKeys } from '../homeserver/keys/remote-keys.ts'
+import { atMost } from '../homeserver/platform/cache.ts'
 import type { Clock } from '../homeserver/platform/clock.ts'
 import type { Logger } from '../homeserver/platform/log.ts'
 import type { KeyRing } from '../homeserver/ports.ts'
@@ -63,7 +64,7 @@ export function createKeyRing(needs: Needs): FetchingKeyRing {
   const fetching = new Map<ServerName, Promise<void>>()
   const forEvents = createLane(fetchesMax, waitingMax)
   const forSenders = createLane(senderFetchesMax, senderWaitingMax)
-  const attempts = new LRUCache<ServerName, Attempt>({ max: serversMax })
+  const attempts = new LRUCache<ServerName, Attempt>({ ...atMost(serversMax) })
   const fetchAnswer = createKeyFetch({ ...needs, isSignedBy })
 
   /** Has the server signed the object with a key that is valid now. */

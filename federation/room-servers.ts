@@ -1,6 +1,7 @@
 /** Servers of rooms as the sender needs them: those before and after a membership event, at once when they are known. */
 import { LRUCache } from 'lru-cache'
 import type { EventPayload, Events } from '../homeserver/events/events.ts'
+import { atMost } from '../homeserver/platform/cache.ts'
 import type { RoomId, ServerName, UserId } from '../spec/ids.ts'
 import { isUserId, serverOfUser } from '../spec/ids.ts'
 import { stringAt } from '../spec/json.ts'
@@ -18,7 +19,7 @@ export interface RoomServers {
 const roomsMax = 10_000
 
 export function createRoomServers({ events }: { events: Pick<Events, 'serversIn'> }): RoomServers {
-  const known = new LRUCache<RoomId, ReadonlySet<ServerName>>({ max: roomsMax })
+  const known = new LRUCache<RoomId, ReadonlySet<ServerName>>({ ...atMost(roomsMax) })
   /** Loads that began before a membership changed are not kept. */
   const loading = new Map<RoomId, Promise<ReadonlySet<ServerName>>>()
 

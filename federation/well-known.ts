@@ -1,5 +1,6 @@
 /** Delegation of a server name by `/.well-known/matrix/server`, remembered as its cache headers say. */
 import { LRUCache } from 'lru-cache'
+import { atMost } from '../homeserver/platform/cache.ts'
 import type { Clock } from '../homeserver/platform/clock.ts'
 import type { GuardedReply } from '../homeserver/platform/guarded-request.ts'
 import type { ServerName } from '../spec/ids.ts'
@@ -40,7 +41,7 @@ export function createDelegations({
   readonly clock: Clock
   readonly fetchWellKnown: FetchWellKnown
 }): (host: ServerName) => Promise<ServerName | undefined> {
-  const known = new LRUCache<ServerName, Delegation>({ max: serversMax })
+  const known = new LRUCache<ServerName, Delegation>({ ...atMost(serversMax) })
 
   return async (host) => {
     const before = known.get(host)

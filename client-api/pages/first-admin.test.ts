@@ -29,7 +29,11 @@ mountFirstAdmin(router, {
     },
   },
 })
-const listener = createServer({ log: silentLogger, pages: router, dispatch: async () => false })
+const listener = createServer({
+  log: silentLogger,
+  pages: async () => router,
+  dispatch: async () => false,
+})
 const server = createHttpServer(listener)
 let url = ''
 

@@ -50,12 +50,11 @@ const unstable_features = {
 
 /** {@link https://spec.matrix.org/v1.19/client-server-api/#capabilities-negotiation} */
 function capabilitiesOf(defaultRoomVersion: string): JsonObject {
-  const creatable = [...roomVersions.values()].filter((rules) => rules.creatable)
   return {
     'm.change_password': { enabled: true },
     'm.room_versions': {
       default: defaultRoomVersion,
-      available: Object.fromEntries(creatable.map(({ version }) => [version, 'stable'])),
+      available: Object.fromEntries([...roomVersions.keys()].map((version) => [version, 'stable'])),
     },
     'm.set_displayname': { enabled: true },
     'm.set_avatar_url': { enabled: true },

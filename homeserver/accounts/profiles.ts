@@ -9,6 +9,7 @@ import type { Json, JsonObject } from '../../spec/json.ts'
 import { isObject } from '../../spec/json.ts'
 import type { Database } from '../database/database.ts'
 import { requireStorable } from '../database/stored-text.ts'
+import { atMost } from '../platform/cache.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Remote } from '../ports.ts'
 import * as queries from './queries.ts'
@@ -47,7 +48,7 @@ const fieldName = /^(avatar_url|displayname|m\.tz|[a-z][a-z0-9_-]*(\.[a-z0-9][a-
 export function createProfiles(needs: ProfilesNeeds): Profiles {
   const { db, clock, serverName } = needs
   const remotes = new LRUCache<UserId, { at: number; profile: Promise<JsonObject> }>({
-    max: remoteProfilesMax,
+    ...atMost(remoteProfilesMax),
   })
 
   async function local(user: UserId): Promise<JsonObject> {

@@ -5,6 +5,7 @@
 import { LRUCache } from 'lru-cache'
 import type { ServerName } from '../../spec/ids.ts'
 import type { Database } from '../database/database.ts'
+import { atMost } from '../platform/cache.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Logger } from '../platform/log.ts'
 import { type BackoffRow, changedBackoffs, failingServers, upsertBackoffs } from './queries.ts'
@@ -61,8 +62,8 @@ export async function createBackoff({
   readonly log: Logger
   readonly retry?: RetrySettings | undefined
 }): Promise<Backoff> {
-  const failing = new LRUCache<ServerName, Failing>({ max: serversMax })
-  const stored = new LRUCache<ServerName, true>({ max: serversMax })
+  const failing = new LRUCache<ServerName, Failing>({ ...atMost(serversMax) })
+  const stored = new LRUCache<ServerName, true>({ ...atMost(serversMax) })
   const dirty = new Set<ServerName>()
   const listeners: ((server: ServerName) => void)[] = []
   let work = Promise.resolve()

@@ -5,6 +5,7 @@
 import { LRUCache } from 'lru-cache'
 import type { ServerName } from '../../spec/ids.ts'
 import type { Database } from '../database/database.ts'
+import { atMost } from '../platform/cache.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Logger } from '../platform/log.ts'
 import { findAnswer, insertAnswers, pruneAnswers } from './queries.ts'
@@ -32,7 +33,7 @@ export function createInboundAnswers({
   readonly clock: Clock
   readonly log: Logger
 }): InboundAnswers {
-  const known = new LRUCache<string, Promise<string>>({ max: answersMax })
+  const known = new LRUCache<string, Promise<string>>({ ...atMost(answersMax) })
   let unstored: { origin: ServerName; txn_id: string; answer: string }[] = []
 
   async function store(): Promise<void> {

@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import { type DeviceId, isDeviceId, isUserId, type UserId } from '../../spec/ids.ts'
 import type { Database } from '../database/database.ts'
+import { atMost } from '../platform/cache.ts'
 import type { LogEntry, Tail } from '../stream/log.ts'
 import { createTailedCache } from '../stream/tailed-cache.ts'
 import * as queries from './queries.ts'
@@ -38,8 +39,8 @@ export function createInboxes({ db, tail }: { db: Database; tail: Pick<Tail, 'su
       row.kind === 'toDevice' && row.user ? inboxKey(row.user, row.ref) : undefined,
   })
   /** What each device has; the deletion of it is under way or done. */
-  const acknowledged = new LRUCache<string, number>({ max: acknowledgementsMax })
-  const grownBy = new LRUCache<string, number>({ max: inboxesMax })
+  const acknowledged = new LRUCache<string, number>({ ...atMost(acknowledgementsMax) })
+  const grownBy = new LRUCache<string, number>({ ...atMost(inboxesMax) })
   let work = Promise.resolve()
 
   async function loadInbox(key: string): Promise<Inbox> {

@@ -13,6 +13,7 @@ import {
 import { objectAt } from '../../spec/json.ts'
 import type { RoomVersionRules } from '../../spec/room/version.ts'
 import type { Database } from '../database/database.ts'
+import { atMost } from '../platform/cache.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Logger } from '../platform/log.ts'
 import type { Remote } from '../ports.ts'
@@ -62,7 +63,7 @@ export interface Backfill extends Pick<Events, 'backfill'> {
 
 export function createBackfill(needs: Needs): Backfill {
   const { db, log, clock, views, store } = needs
-  const failures = new LRUCache<string, number>({ max: failuresMax })
+  const failures = new LRUCache<string, number>({ ...atMost(failuresMax) })
   const underWay = new Map<RoomId, Promise<number>>()
 
   async function fill(room: RoomId, before: HistoryPoint, limit: number): Promise<number> {

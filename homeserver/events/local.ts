@@ -20,6 +20,7 @@ import { prevEventsMax } from '../../spec/room/event-fields.ts'
 import { finishPdu } from '../../spec/room/event-format.ts'
 import { type RoomVersionRules, rulesOf } from '../../spec/room/version.ts'
 import type { Database } from '../database/database.ts'
+import { atMost } from '../platform/cache.ts'
 import type { Snapshots } from '../state/state.ts'
 import type { LogEntry, LogWriter, Verdict } from '../stream/log.ts'
 import { firstAnswer } from '../stream/settled.ts'
@@ -56,7 +57,7 @@ const txnScope = 'txn'
 
 export function createLocalEvents(needs: Needs): LocalEvents {
   const { db, store, turns, acceptor, policy } = needs
-  const txns = new LRUCache<string, Promise<StoredEvent>>({ max: txnsMax })
+  const txns = new LRUCache<string, Promise<StoredEvent>>({ ...atMost(txnsMax) })
 
   /** What was done once stays the answer, also when the room's rules would refuse it by now. */
   async function appendOnce(

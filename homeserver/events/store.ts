@@ -9,7 +9,7 @@ import { type DeviceId, type EventId, parseDeviceId, parseEventId } from '../../
 import { readStoredPdu } from '../../spec/room/event-format.ts'
 import { type RoomVersionRules, rulesOf } from '../../spec/room/version.ts'
 import type { Database } from '../database/database.ts'
-import { createCache } from '../platform/cache.ts'
+import { atMost, createCache } from '../platform/cache.ts'
 import { type EventRow, eventsById, eventsByNumber } from './queries.ts'
 import type { StoredEvent } from './stored-event.ts'
 
@@ -43,7 +43,7 @@ export function createEventStore({ db }: { readonly db: Database }): EventStore 
     bytesMax: cacheBytesMax,
     sizeOf: (event: StoredEvent) => event.text.length * weightFactor,
   }
-  const expected = new LRUCache<number, StateKey>({ max: expectedMax })
+  const expected = new LRUCache<number, StateKey>({ ...atMost(expectedMax) })
   const byId = createCache<EventId, StoredEvent>({
     bound,
     load: async (ids) => {

@@ -5,6 +5,7 @@
 import { LRUCache } from 'lru-cache'
 import type { EventId, RoomId } from '../../spec/ids.ts'
 import type { Database } from '../database/database.ts'
+import { atMost } from '../platform/cache.ts'
 import type { Tail } from '../stream/log.ts'
 import { isPurge } from './purged.ts'
 import { liveEvents, timelineGaps } from './queries.ts'
@@ -49,7 +50,7 @@ export function createTimelines(needs: {
   readonly store: EventStore
 }): Timelines {
   const { db, tail, store } = needs
-  const windows = new LRUCache<RoomId, Window>({ max: roomsMax })
+  const windows = new LRUCache<RoomId, Window>({ ...atMost(roomsMax) })
   const opening = new Map<RoomId, Promise<Window>>()
 
   tail.subscribe('timelines', (rows) => {

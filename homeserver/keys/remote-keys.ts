@@ -5,6 +5,7 @@
 import { LRUCache } from 'lru-cache'
 import type { ServerName } from '../../spec/ids.ts'
 import type { Database } from '../database/database.ts'
+import { atMost } from '../platform/cache.ts'
 import { remoteKeyAnswers, remoteKeys, upsertRemoteKeyAnswer, upsertRemoteKeys } from './queries.ts'
 
 export interface RemoteKey {
@@ -37,7 +38,7 @@ const serversMax = 20_000
 const keysPerServerMax = 100
 
 export function createRemoteKeys({ db }: { readonly db: Database }): RemoteKeys {
-  const known = new LRUCache<ServerName, Promise<KeysOfServer>>({ max: serversMax })
+  const known = new LRUCache<ServerName, Promise<KeysOfServer>>({ ...atMost(serversMax) })
 
   async function load(server: ServerName): Promise<KeysOfServer> {
     const rows = await remoteKeys(db, server)

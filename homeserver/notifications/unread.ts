@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import { type RoomId, serverOfUser, type UserId } from '../../spec/ids.ts'
+import { atMost } from '../platform/cache.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Logger } from '../platform/log.ts'
 import type { LogRow, Tail } from '../stream/log.ts'
@@ -51,7 +52,7 @@ const roomsAtOnce = 8
 export function createUnreadCounts(needs: UnreadNeeds): UnreadCounts {
   const { db, tail, log } = needs
   const counting = createCounting(needs)
-  const counts = new LRUCache<RoomId, RoomCount>({ max: roomsMax })
+  const counts = new LRUCache<RoomId, RoomCount>({ ...atMost(roomsMax) })
   /** Rooms with rows since the last flush. */
   const touched = new Set<RoomId>()
 

@@ -152,10 +152,22 @@ class LoadingCache<K extends string | number, V extends object> implements Cache
   }
 }
 
+/**
+ * The bound of an LRUCache in entries. With its own `max` it would take memory for all of them at once, and the caches
+ * of a server together have places for more than a million.
+ */
+export function atMost(entries: number): { maxSize: number; sizeCalculation: () => number } {
+  return { maxSize: entries, sizeCalculation: one }
+}
+
+function one(): number {
+  return 1
+}
+
 function limits<K extends string | number, V extends object>(
   bound: CacheBound<V>,
 ): LRUCache.Options<K, V, unknown> {
-  if ('entriesMax' in bound) return { max: bound.entriesMax }
+  if ('entriesMax' in bound) return atMost(bound.entriesMax)
   return {
     maxSize: bound.bytesMax,
     sizeCalculation: (value) => Math.max(1, Math.ceil(bound.sizeOf(value))) + overheadBytes,

@@ -31,8 +31,8 @@ describe.skipIf(!hasRedis)('over Redis', () => {
   afterAll(() => redis.kill('SIGKILL'))
 
   it('carries messages, says when some may be lost, and finds a Redis that was restarted', async () => {
-    await using a = open('a', port)
-    await using b = open('b', port)
+    await using a = await open('a', port)
+    await using b = await open('b', port)
     const got: string[] = []
     let gaps = 0
     b.subscribe('topic', (message) => got.push(message))
@@ -56,7 +56,7 @@ function sendUntilHeard(bus: Bus, got: readonly string[], message: string): bool
   return got.includes(message)
 }
 
-function open(self: string, port: number): Bus {
+function open(self: string, port: number): Promise<Bus> {
   const url = `redis://127.0.0.1:${port}`
   return createRedisBus({ url, channel: 'test', self, clock: systemClock, log: silentLogger })
 }

@@ -1,4 +1,3 @@
-import { Redis } from 'ioredis'
 import type { Clock } from './clock.ts'
 import type { Logger } from './log.ts'
 
@@ -79,7 +78,7 @@ export const redisLimits = {
  * A bus over Redis; `channel` names this server among those that share the Redis. Connects by itself and again; while
  * there is no connection messages are dropped. `self` tells our own messages from those of others.
  */
-export function createRedisBus({
+export async function createRedisBus({
   url,
   channel,
   self,
@@ -91,7 +90,9 @@ export function createRedisBus({
   self: string
   clock: Clock
   log: Logger
-}): Bus {
+}): Promise<Bus> {
+  // Most servers have no Redis: they do without loading its client.
+  const { Redis } = await import('ioredis')
   const listeners = createBusListeners()
   const options = {
     connectTimeout: redisLimits.connectMs,

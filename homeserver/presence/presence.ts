@@ -16,6 +16,7 @@ import {
 import { isObject } from '../../spec/json.ts'
 import type { Database } from '../database/database.ts'
 import { requireStorable } from '../database/stored-text.ts'
+import { atMost } from '../platform/cache.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Bus } from '../platform/redis.ts'
 import { isEventPayload } from '../rooms/memberships.ts'
@@ -108,12 +109,12 @@ const topic = 'presence'
 
 export function createPresence(needs: PresenceNeeds): Presence {
   const { db, clock, bus, memberships, enabled } = needs
-  const people = new LRUCache<UserId, Person>({ max: peopleMax })
+  const people = new LRUCache<UserId, Person>({ ...atMost(peopleMax) })
   const strangers = new LRUCache<UserId, { said: RemotePresence; at: number }>({
-    max: strangersMax,
+    ...atMost(strangersMax),
   })
   const alive = new Set<UserId>()
-  const changedAt = new LRUCache<UserId, number>({ max: peopleMax })
+  const changedAt = new LRUCache<UserId, number>({ ...atMost(peopleMax) })
   const listeners = new Set<(change: PresenceChange) => void>()
   let unwritten = new Set<UserId>()
   let stamp = clock.now()

@@ -9,6 +9,7 @@ import { redactContent } from '../../spec/room/redact.ts'
 import { type RoomVersionRules, rulesOf } from '../../spec/room/version.ts'
 import type { Events, Seen } from '../events/events.ts'
 import type { StoredEvent } from '../events/stored-event.ts'
+import { atMost } from '../platform/cache.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Tail } from '../stream/log.ts'
 import { isEventPayload } from './memberships.ts'
@@ -39,9 +40,9 @@ interface Needs {
 }
 
 export function createClientEvents({ events, clock, tail }: Needs): ClientEvents {
-  const redactions = new LRUCache<EventId, StoredEvent>({ max: redactionsMax })
-  const rules = new LRUCache<RoomId, RoomVersionRules>({ max: roomsMax })
-  const hidden = new LRUCache<EventId, true>({ max: hiddenMax })
+  const redactions = new LRUCache<EventId, StoredEvent>({ ...atMost(redactionsMax) })
+  const rules = new LRUCache<RoomId, RoomVersionRules>({ ...atMost(roomsMax) })
+  const hidden = new LRUCache<EventId, true>({ ...atMost(hiddenMax) })
 
   tail.subscribe('client events', (rows) => {
     for (const { kind, payload } of rows) {

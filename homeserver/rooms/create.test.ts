@@ -103,7 +103,6 @@ describe('a new room', () => {
 
   it.each([
     [{ roomVersion: '99' }, 'M_UNSUPPORTED_ROOM_VERSION'],
-    [{ roomVersion: '9' }, 'M_UNSUPPORTED_ROOM_VERSION'],
     [{ roomAliasName: 'a b' }, 'M_INVALID_PARAM'],
     [{ roomAliasName: 'a:b' }, 'M_INVALID_PARAM'],
     [{ roomVersion: '11', powerLevelContentOverride: { users: {} } }, 'M_BAD_JSON'],

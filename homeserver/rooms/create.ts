@@ -14,6 +14,7 @@ import {
 import type { Json, JsonObject } from '../../spec/json.ts'
 import { type RoomVersionRules, rulesOf } from '../../spec/room/version.ts'
 import type { Events } from '../events/events.ts'
+import { atMost } from '../platform/cache.ts'
 import type { Clock } from '../platform/clock.ts'
 import { firstState } from './first-state.ts'
 import type { MembershipChanges } from './membership.ts'
@@ -46,7 +47,7 @@ const aliasNameLengthMax = 255
 export function createRoomMaking(needs: Needs): Pick<Rooms, 'create'> {
   const { serverName, events, changes, aliases, clock } = needs
   /** When users made their newest room: two rooms of one content and one moment would have one id. */
-  const newest = new LRUCache<UserId, number>({ max: creatorsMax })
+  const newest = new LRUCache<UserId, number>({ ...atMost(creatorsMax) })
 
   async function ownMoment(user: UserId): Promise<void> {
     while (newest.get(user) === clock.now()) await clock.sleep(1)
@@ -94,7 +95,7 @@ export function createRoomMaking(needs: Needs): Pick<Rooms, 'create'> {
   return {
     async create(who, request) {
       if (who.guest) throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'Guests make no rooms')
-      const rules = requireCreatable(request.roomVersion ?? needs.defaultRoomVersion)
+      const rules = requireRoomVersion(request.roomVersion ?? needs.defaultRoomVersion)
       requireRequest(who.user, request, rules)
       const alias = aliasOf(request, serverName)
       if (alias !== undefined) await aliases.reserve(alias, who)
@@ -113,10 +114,10 @@ export function createRoomMaking(needs: Needs): Pick<Rooms, 'create'> {
   }
 }
 
-/** Rooms of old versions are taken part in, and not made. @throws MatrixError M_UNSUPPORTED_ROOM_VERSION */
-export function requireCreatable(version: string): RoomVersionRules {
+/** @throws MatrixError M_UNSUPPORTED_ROOM_VERSION */
+export function requireRoomVersion(version: string): RoomVersionRules {
   const rules = rulesOf(version)
-  if (rules?.creatable === true) return rules
+  if (rules !== undefined) return rules
   throw new MatrixError(
     'M_UNSUPPORTED_ROOM_VERSION',
     'Your homeserver does not support this room version',

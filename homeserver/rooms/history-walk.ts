@@ -5,6 +5,7 @@ import { matchesEvent, type RoomEventFilter } from '../../spec/sync/filter.ts'
 import type { HistoryToken } from '../../spec/sync/token.ts'
 import type { Events, Seen } from '../events/events.ts'
 import type { HistoryPoint, StoredEvent } from '../events/stored-event.ts'
+import { atMost } from '../platform/cache.ts'
 import type { Clock } from '../platform/clock.ts'
 
 export type Direction = 'f' | 'b'
@@ -91,7 +92,7 @@ export function createHistoryWalk(needs: Needs): HistoryWalk {
 }
 
 function createGapFilling({ serverName, clock, events }: Needs) {
-  const tried = new LRUCache<string, number>({ max: gapsMax })
+  const tried = new LRUCache<string, number>({ ...atMost(gapsMax) })
 
   /** The newest event of a page with a predecessor that is not here. */
   async function gapIn(found: readonly StoredEvent[]): Promise<StoredEvent | undefined> {

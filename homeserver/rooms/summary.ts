@@ -5,6 +5,7 @@ import { isObject, type Json, type JsonObject, objectAt, stringAt } from '../../
 import type { RoomVersionRules } from '../../spec/room/version.ts'
 import type { Database } from '../database/database.ts'
 import type { Events } from '../events/events.ts'
+import { atMost } from '../platform/cache.ts'
 import type { Tail } from '../stream/log.ts'
 import { filled } from './change-core.ts'
 import { isEventPayload } from './memberships.ts'
@@ -49,7 +50,7 @@ const roomsMax = 5_000
 
 /** Builds the summaries; before the tail starts. */
 export function createSummaries({ db, tail, events }: Needs): Summaries {
-  const kept = new LRUCache<RoomId, Promise<Summary | undefined>>({ max: roomsMax })
+  const kept = new LRUCache<RoomId, Promise<Summary | undefined>>({ ...atMost(roomsMax) })
 
   tail.subscribe('room summaries', (rows) => {
     for (const { kind, room, payload } of rows) {

@@ -8,7 +8,7 @@ import type { Events, LocalDraft } from '../events/events.ts'
 import type { Random } from '../platform/random.ts'
 import { carriedCreation, carriedDrafts, type Inheritance, splitAliases } from './carried-state.ts'
 import { filled } from './change-core.ts'
-import { requireCreatable } from './create.ts'
+import { requireRoomVersion } from './create.ts'
 import type { Memberships, Requester, UpgradeRequest } from './rooms.ts'
 
 export interface Upgrading {
@@ -70,7 +70,7 @@ async function replace(
   const { events, serverName } = needs
   const { user } = who
   if (who.guest) throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'Guests make no rooms')
-  const rules = requireCreatable(request.version)
+  const rules = requireRoomVersion(request.version)
   const oldRules = await requireMayReplace(needs, user, room)
   const inheritance: Inheritance = {
     ...{ oldRules, rules, user, serverName },

@@ -74,7 +74,7 @@ export async function createStream({ settings, clock, log, random }: Needs): Pro
   const bus = keep(
     redisUrl === undefined
       ? await createPostgresBus({ db, self, log })
-      : createRedisBus({ url: redisUrl, channel, self, clock, log }),
+      : await createRedisBus({ url: redisUrl, channel, self, clock, log }),
   )
   const tail = keep(createTail({ db, clock, log, self }))
   const caughtUp = () => tail.catchUp()

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache'
+import { atMost } from '../platform/cache.ts'
 import type { LogRow, Tail } from './log.ts'
 
 /** A bounded cache of loaded values that the tail keeps true. */
@@ -34,7 +35,7 @@ export function createTailedCache<V extends object>(needs: Needs<V>): TailedCach
   const groups = new Map<string, Set<string>>()
   const loading = new Map<string, Promise<V>>()
   const values = new LRUCache<string, V>({
-    max: needs.entriesMax,
+    ...atMost(needs.entriesMax),
     dispose: (value, key) => groupOf && leaveGroup(groups, groupOf(value), key),
   })
   const prefix = `${needs.name}:`

@@ -3,6 +3,7 @@ import type { UserId } from '../../spec/ids.ts'
 import { parseJson } from '../../spec/json.ts'
 import { type Filter, parseFilter } from '../../spec/sync/filter.ts'
 import type { AccountData } from '../accounts/account-data.ts'
+import { atMost } from '../platform/cache.ts'
 
 /** Reads the filters that requests name; clients send the same one every time. */
 export interface Filters {
@@ -18,7 +19,7 @@ const inlineCharactersMax = 4_000_000
 const noFilter: Filter = {}
 
 export function createFilters(accountData: Pick<AccountData, 'filter'>): Filters {
-  const stored = new LRUCache<string, Filter>({ max: storedMax })
+  const stored = new LRUCache<string, Filter>({ ...atMost(storedMax) })
   const inline = new LRUCache<string, Filter>({
     maxSize: inlineCharactersMax,
     sizeCalculation: (_filter, text) => text.length,

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import type { EventId, RoomId } from '../../spec/ids.ts'
+import { atMost } from '../platform/cache.ts'
 import type { Position } from '../stream/log.ts'
 import type { Scope } from './request.ts'
 
@@ -23,13 +24,13 @@ const devicesMax = 10_000
 const membersMax = 2_000
 
 export function createSentMembers(): SentMembers {
-  const devices = new LRUCache<string, LRUCache<string, Sent>>({ max: devicesMax })
+  const devices = new LRUCache<string, LRUCache<string, Sent>>({ ...atMost(devicesMax) })
 
   function ofDevice({ user, device }: Scope): LRUCache<string, Sent> {
     const key = `${user} ${device ?? ''}`
     const known = devices.get(key)
     if (known !== undefined) return known
-    const fresh = new LRUCache<string, Sent>({ max: membersMax })
+    const fresh = new LRUCache<string, Sent>({ ...atMost(membersMax) })
     devices.set(key, fresh)
     return fresh
   }

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import type { DeviceId, RoomId, UserId } from '../../spec/ids.ts'
+import { atMost } from '../platform/cache.ts'
 import type { Memberships } from '../rooms/rooms.ts'
 import type { Position } from '../stream/log.ts'
 
@@ -45,7 +46,7 @@ export function createWatchedUsers(
   begin: (watched: Watched) => void,
 ): WatchedUsers {
   const rooms = new Map<RoomId, Set<Watched>>()
-  const users = new LRUCache<UserId, Watched>({ max: usersMax, dispose: forget })
+  const users = new LRUCache<UserId, Watched>({ ...atMost(usersMax), dispose: forget })
   const beginning = new Map<UserId, Promise<Watched>>()
 
   function forget(watched: Watched): void {

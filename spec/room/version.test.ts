@@ -15,9 +15,7 @@ describe('room versions', () => {
     for (const [version, rules] of roomVersions) expect(rules.version).toBe(version)
   })
 
-  it('can be created from 10 on, 12 by default', () => {
-    expect(versionsWith(({ creatable }) => creatable)).toBe('10-12')
-    expect(rulesOf(defaultRoomVersion)?.creatable).toBe(true)
+  it('are 12 by default', () => {
     expect(defaultRoomVersion).toBe('12')
   })
 

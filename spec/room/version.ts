@@ -4,8 +4,6 @@
  */
 export interface RoomVersionRules {
   readonly version: string
-  /** May a client create a room of this version here. */
-  readonly creatable: boolean
   /** 'pair': `[[id, {sha256}]]` with event_id in the PDU (v1–2); 'list': ids, event_id from the reference hash. */
   readonly eventFormat: 'pair' | 'list'
   /** 'opaque': `$x:server` (v1–2); 'base64': standard alphabet (v3); 'base64url' (v4+). */
@@ -60,7 +58,6 @@ export const defaultRoomVersion = '12'
 
 const v1: RoomVersionRules = {
   version: '1',
-  creatable: false,
   eventFormat: 'pair',
   eventIdFormat: 'opaque',
   stateResolution: 'v1',
@@ -127,7 +124,6 @@ const v9: RoomVersionRules = {
 const v10: RoomVersionRules = {
   ...v9,
   version: '10',
-  creatable: true,
   knockRestricted: true,
   integerPowerLevels: true,
 }
