@@ -119,6 +119,13 @@ describe('a room whose answer to send_join', () => {
     ['lacks signatures of old events', (json: Body) => ({ ...json, signatures: {} })],
     [
       'has bad signatures of old events',
+      (json: Body, name: string, key: string) => ({
+        ...json,
+        signatures: { [name]: { [key]: 'A'.repeat(86) } },
+      }),
+    ],
+    [
+      'has old events signed with keys that cannot be had',
       (json: Body, name: string) => ({
         ...json,
         signatures: { [name]: { 'ed25519:none': 'A'.repeat(86) } },
@@ -134,7 +141,7 @@ describe('a room whose answer to send_join', () => {
       sender: creator,
       content: { a: 1 },
     })
-    room.events.set(rotten.id, spoil(rotten.json, peer.name))
+    room.events.set(rotten.id, spoil(rotten.json, peer.name, peer.key.id))
     room.append({ type: 'm.room.name', stateKey: '', sender: creator, content: { name: 'sound' } })
     const alice = await register(server)
     await alice.join(room.roomId, [peer.name])
@@ -144,6 +151,22 @@ describe('a room whose answer to send_join', () => {
       'GET',
       alice.room(room.roomId, 'state', 'org.example.rotten', ''),
     )
+    expect(answer.status).toBe(404)
+  })
+
+  it('rests on auth events without signatures is joined without what rests on them', async () => {
+    await using peer = await createPeer()
+    const room = peer.createRoom('11')
+    const guest = peer.user('guest')
+    const member = (sender: string, membership: string) =>
+      room.append({ type: 'm.room.member', stateKey: guest, sender, content: { membership } })
+    const invite = member(peer.user('creator'), 'invite')
+    member(guest, 'join')
+    room.events.set(invite.id, { ...invite.json, signatures: {} })
+    const alice = await register(server)
+    await alice.join(room.roomId, [peer.name])
+    await alice.syncUntil(inSection('join', room.roomId))
+    const answer = await alice.ask('GET', alice.room(room.roomId, 'state', 'm.room.member', guest))
     expect(answer.status).toBe(404)
   })
 })
