@@ -20,6 +20,7 @@ import type { RunningProcesses } from '../stream/processes.ts'
 import { createAcceptor } from './accept.ts'
 import { createAdmission } from './admission.ts'
 import { createAftermath } from './aftermath.ts'
+import { createAskMissing } from './asking.ts'
 import { createBackfill } from './backfill.ts'
 import { createBulkVerifier } from './bulk-verify.ts'
 import type { EventPayload, Events } from './events.ts'
@@ -100,6 +101,7 @@ export function createEvents(given: EventsNeeds): Events {
   const outliers = createOutliers({ db, store, numbers, verifier })
   const gaps = createGaps({
     ...given,
+    askMissing: createAskMissing(given),
     store,
     snapshots,
     numbers,

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { MatrixError } from '../../spec/errors.ts'
 import { stateKeyOf } from '../../spec/events/event.ts'
 import { type EventId, parseUserId, type RoomId, type ServerName } from '../../spec/ids.ts'
+import { type Clock, systemClock } from '../platform/clock.ts'
 import type { Events } from './events.ts'
 import {
   forge,
@@ -18,11 +19,15 @@ const alice = parseUserId('@alice:a.test')
 const bob = parseUserId('@bob:b.test')
 const peers = new Map<ServerName, Events>()
 
+/** Pauses that a.test made are over at once. */
+const slept: number[] = []
+const clock: Clock = { ...systemClock, sleep: async (ms) => void slept.push(ms) }
+
 let a: TestWorker
 let b: TestServer
 
 beforeAll(async () => {
-  a = await openTestServer('a.test', peers)
+  a = await openTestServer('a.test', peers, clock)
   b = await openTestServer('b.test', peers)
 }, 60_000)
 afterAll(async () => {
@@ -86,6 +91,39 @@ describe('an event whose earlier events are missing', () => {
     const { events, limited } = await live(a, room)
     expect(bodies(events)).toHaveLength(71)
     expect(limited).toBe(false)
+  })
+
+  it('is asked for again a moment later when its server fails for that long, so that no gap stays', async () => {
+    const { room } = await sharedRoom()
+    for (let at = 0; at < 30; at++) await say(b, room, bob, `missing ${at}`)
+    const last = await say(b, room, bob, 'last')
+    let asked = 0
+    const missingBetween: Events['missingBetween'] = async (...query) => {
+      if (++asked === 2) throw new MatrixError('M_CONNECTION_FAILED', 'not now')
+      return await b.events.missingBetween(...query)
+    }
+    const before = slept.length
+    await withPeer({ missingBetween }, () => a.events.receive(b.name, room, [last.pdu.json]))
+    expect({ asked, pauses: slept.length - before }).toEqual({ asked: 3, pauses: 1 })
+    const { events, limited } = await live(a, room)
+    expect(bodies(events)).toHaveLength(31)
+    expect(limited).toBe(false)
+  })
+
+  it('is not asked for again when its server refuses', async () => {
+    const { room } = await sharedRoom()
+    await say(b, room, bob, 'first')
+    const second = await say(b, room, bob, 'second')
+    let asked = 0
+    const missingBetween: Events['missingBetween'] = async () => {
+      asked++
+      throw new MatrixError('M_FORBIDDEN', 'no')
+    }
+    const receipts = await withPeer({ missingBetween }, () =>
+      a.events.receive(b.name, room, [second.pdu.json]),
+    )
+    expect(receipts.get(second.pdu.eventId)?.kind).toBe('dropped')
+    expect(asked).toBe(1)
   })
 
   it('begins the timeline anew when the gap stays, and the history fills it', async () => {

@@ -14,6 +14,7 @@ import type { Database } from '../database/database.ts'
 import type { Remote } from '../ports.ts'
 import type { Snapshots } from '../state/state.ts'
 import { ancestorsOf } from './ancestors.ts'
+import { type AskMissing, orNothing } from './asking.ts'
 import type { Numbers } from './numbers.ts'
 import type { Outliers } from './outliers.ts'
 import { applyOutsideLog, beginningDepth, findRoom } from './queries.ts'
@@ -74,12 +75,13 @@ interface Needs {
   readonly numbers: Numbers
   readonly outliers: Outliers
   readonly remote: Remote
+  readonly askMissing: AskMissing
   /** An event that is accepted and not yet committed. */
   readonly pending: (room: RoomId, id: EventId) => StoredEvent | undefined
 }
 
 export function createGaps(needs: Needs): Gaps {
-  const { serverName, db, store, snapshots, numbers, outliers, remote, pending } = needs
+  const { serverName, db, store, snapshots, numbers, outliers, remote, askMissing, pending } = needs
 
   async function absent(
     room: RoomId,
@@ -173,7 +175,7 @@ export function createGaps(needs: Needs): Gaps {
     let latest: readonly EventId[] = [pdu.eventId]
     for (let round = 0, bytes = 0; round < gapLimits.rounds && bytes < gapLimits.bytes; round++) {
       const query = { earliest, latest, limit: gapLimits.missing, minDepth }
-      const answer = await orNothing(() => remote.missingEvents(origin, room, query))
+      const answer = await askMissing(origin, pdu, query)
       const pdus = await outliers.verify(room, rules, answer.slice(0, gapLimits.missing))
       const fresh = pdus.filter(
         ({ eventId, depth }) => eventId !== pdu.eventId && depth >= minDepth && !found.has(eventId),
@@ -290,16 +292,6 @@ export function createGaps(needs: Needs): Gaps {
     statesAtGap,
     fetchState,
     snapshotOf,
-  }
-}
-
-/** A server that refuses or is silent has nothing. */
-async function orNothing<T>(ask: () => Promise<readonly T[]>): Promise<readonly T[]> {
-  try {
-    return await ask()
-  } catch (error) {
-    if (error instanceof MatrixError) return []
-    throw error
   }
 }
 

@@ -15,7 +15,7 @@ import { finishPdu } from '../../spec/room/event-format.ts'
 import type { Database } from '../database/database.ts'
 import { type TestDatabase, testDatabase } from '../database/test-database.ts'
 import type { JobHandler, Jobs } from '../jobs/jobs.ts'
-import { systemClock } from '../platform/clock.ts'
+import { type Clock, systemClock } from '../platform/clock.ts'
 import { silentLogger } from '../platform/log.ts'
 import { systemRandom } from '../platform/random.ts'
 import type { KeyRing, Remote } from '../ports.ts'
@@ -67,6 +67,7 @@ export function testNeeds(serverName: ServerName, peers: Map<ServerName, Events>
 export async function openTestServer(
   name: string,
   peers = new Map<ServerName, Events>(),
+  clock: Clock = systemClock,
 ): Promise<TestWorker> {
   const serverName = parseServerName(name)
   const database = await testDatabase()
@@ -76,7 +77,14 @@ export async function openTestServer(
   const tail = createTail({ ...basis, self })
   const writer = createLogWriter({ ...basis, tail, processes: { self, alone: true } })
   const jobs = testJobs(db, writer)
-  const events = createEvents({ ...testNeeds(serverName, peers), ...basis, writer, tail, jobs })
+  const events = createEvents({
+    ...testNeeds(serverName, peers),
+    ...basis,
+    clock,
+    writer,
+    tail,
+    jobs,
+  })
   await tail.start()
   peers.set(serverName, events)
   return {
