@@ -98,7 +98,8 @@ export function createEvents(given: EventsNeeds): Events {
   const acceptor = createAcceptor({
     ...{ db, store, snapshots, resolver, numbers, turns, membershipRow, aftermath },
   })
-  const outliers = createOutliers({ db, store, numbers, verifier })
+  const bulk = createBulkVerifier({ ...given, verifier })
+  const outliers = createOutliers({ db, store, numbers, verifier, bulk })
   const gaps = createGaps({
     ...given,
     askMissing: createAskMissing(given),
@@ -125,7 +126,6 @@ export function createEvents(given: EventsNeeds): Events {
   }
   const local = createLocalEvents({ ...parts, log: given.writer })
   const receiver = createReceiver(parts)
-  const bulk = createBulkVerifier({ ...given, verifier })
   const admission = createAdmission({ db, store, numbers })
   const importer = createImporter({ ...parts, log: given.writer, bulk, admission })
   const history = createHistory(parts)

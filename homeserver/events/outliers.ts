@@ -2,9 +2,11 @@
 import type { Pdu } from '../../spec/events/event.ts'
 import { createIdOfRoom, type EventId, type RoomId } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
+import { readStoredPdu } from '../../spec/room/event-format.ts'
 import type { RoomVersionRules } from '../../spec/room/version.ts'
 import type { Database } from '../database/database.ts'
 import { inAuthOrder } from './auth-order.ts'
+import type { BulkVerifier } from './bulk-verify.ts'
 import { refusalByOwn } from './judge.ts'
 import type { Numbers } from './numbers.ts'
 import { eventRow } from './persist.ts'
@@ -26,18 +28,20 @@ export interface Outliers {
   make(pdu: Pdu): Promise<StoredEvent>
 }
 
-/** Events of one insert, and events verified at a stretch. */
+/** Events of one insert, events verified at a stretch, and those that are verified here and not in threads. */
 const chunkEvents = 500
 const chunkVerified = 100
+const verifiedHereMax = 1_000
 
 interface Needs {
   readonly db: Database
   readonly store: EventStore
   readonly numbers: Numbers
   readonly verifier: Verifier
+  readonly bulk: BulkVerifier
 }
 
-export function createOutliers({ db, store, numbers, verifier }: Needs): Outliers {
+export function createOutliers({ db, store, numbers, verifier, bulk }: Needs): Outliers {
   async function make(pdu: Pdu, rejected?: string): Promise<StoredEvent> {
     await numbers.ready(1)
     return {
@@ -49,9 +53,24 @@ export function createOutliers({ db, store, numbers, verifier }: Needs): Outlier
     }
   }
 
+  /** What passed in threads comes back as text; others get their turn while it is read. */
+  async function verifyMany(
+    room: RoomId,
+    rules: RoomVersionRules,
+    events: readonly JsonObject[],
+  ): Promise<Pdu[]> {
+    const pdus: Pdu[] = []
+    for (const { pdu, text, eventId } of await bulk.verifyAll(room, rules, events)) {
+      pdus.push(pdu ?? readStoredPdu(text, eventId, rules))
+      if (pdus.length % chunkVerified === 0) await new Promise((resolve) => setImmediate(resolve))
+    }
+    return pdus
+  }
+
   return {
     make,
     async verify(room, rules, events) {
+      if (events.length > verifiedHereMax) return await verifyMany(room, rules, events)
       const pending: Promise<Verified>[] = []
       for (let at = 0; at < events.length; at += chunkVerified) {
         const chunk = events.slice(at, at + chunkVerified)
