@@ -158,7 +158,7 @@ export function createAcceptor(needs: Needs): Acceptor {
 
     const changes = terms.before.isLinear
       ? linear(turn, event, key, after)
-      : await forked(turn, event, rows)
+      : await forked(turn, event, rows, known?.softFailed)
     const changesState = key !== undefined && changes.some(([, to]) => to === nr)
     const edges = terms.before.isLinear ? undefined : await branches.edgesOf(turn, event)
     const effects: Effects = {
@@ -229,9 +229,10 @@ export function createAcceptor(needs: Needs): Acceptor {
     turn: TurnRoom,
     event: StoredEvent,
     rows: JsonObject[],
+    wasSoftFailed?: boolean,
   ): Promise<StateChange[]> {
     const { eventId, depth } = event.pdu
-    const extremities = await branches.extremitiesWith(turn, event)
+    const extremities = await branches.extremitiesWith(turn, event, wasSoftFailed)
     const tips = await turnEvents(turn, store, extremities)
     tips.set(eventId, event)
     const roots: StateRoot[] = []

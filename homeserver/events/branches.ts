@@ -27,8 +27,15 @@ export interface Edges {
 }
 
 export interface Branches {
-  /** Forward extremities once the event is in; it is one of them unless something came after it already. */
-  extremitiesWith(turn: TurnRoom, event: StoredEvent): Promise<readonly EventId[]>
+  /**
+   * Forward extremities once the event is in; it is one of them unless something came after it already. One that was
+   * stored before, soft-failed, may have had successors all the while.
+   */
+  extremitiesWith(
+    turn: TurnRoom,
+    event: StoredEvent,
+    wasSoftFailed?: boolean,
+  ): Promise<readonly EventId[]>
   /** Which keys differ between two snapshots, with the events that hold them in the second. */
   changesBetween(turn: TurnRoom, from: StateRoot, to: StateRoot): Promise<StateChange[]>
   /** The log row of what resolution changed without an event of its own at this position. */
@@ -40,6 +47,8 @@ export interface Branches {
 const extremitiesMax = 50
 /** Refused events that are looked through for what they cover. */
 const refusedMax = 100
+/** Accepted events that are looked through for successors of one that was soft-failed. */
+const successorsMax = 500
 
 export function createBranches({ db, store, snapshots, membershipRow }: Needs): Branches {
   /**
@@ -64,8 +73,24 @@ export function createBranches({ db, store, snapshots, membershipRow }: Needs): 
     return covered
   }
 
+  /** Whether the newest events come after this one, or are too many to tell. */
+  async function isSucceeded(turn: TurnRoom, { pdu }: StoredEvent): Promise<boolean> {
+    const seen = new Set<EventId>(turn.extremities)
+    let front: readonly EventId[] = turn.extremities
+    while (front.length > 0 && seen.size < successorsMax) {
+      const events = [...(await turnEvents(turn, store, front)).values()]
+      const later = events.filter(({ pdu: { depth } }) => depth > pdu.depth)
+      const next = new Set(later.flatMap(({ pdu: { prevEvents } }) => prevEvents))
+      if (next.has(pdu.eventId)) return true
+      front = [...next].filter((id) => !seen.has(id))
+      for (const id of front) seen.add(id)
+    }
+    return front.length > 0
+  }
+
   return {
-    async extremitiesWith(turn, event) {
+    async extremitiesWith(turn, event, wasSoftFailed = false) {
+      if (wasSoftFailed && (await isSucceeded(turn, event))) return turn.extremities
       const { eventId } = event.pdu
       const covered = await coveredBy(turn, event)
       const kept = turn.extremities.filter((id) => !covered.has(id))

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { stateKeyOf } from '../../spec/events/event.ts'
 import { parseDeviceId, parseUserId, type RoomId } from '../../spec/ids.ts'
 import {
+  forge,
   joinOver,
   openTestServer,
   say,
@@ -152,6 +153,52 @@ it('soft-fails a message from a user who is banned by now', async () => {
   expect(receipts.get(late.pdu.eventId)?.kind).toBe('soft-failed')
   const bodies = (await live(a, room)).map(({ pdu }) => pdu.content['body'])
   expect(bodies).not.toContain('you cannot stop me')
+})
+
+it('takes a soft-failed message that is sent again when its sender may speak by now', async () => {
+  const room = await testRoom(a, alice)
+  await joinOver(b, a, room, bob)
+  const levels = (events_default: number) =>
+    setState(a, room, alice, 'm.room.power_levels', '', { events_default })
+  await levels(50)
+  const late = await say(b, room, bob, 'am I heard')
+  const send = async () =>
+    (await a.events.receive(b.name, room, [late.pdu.json])).get(late.pdu.eventId)?.kind
+  const heard = async () =>
+    (await live(a, room)).filter(({ pdu }) => pdu.eventId === late.pdu.eventId).length
+  expect([await send(), await send(), await heard()]).toEqual(['soft-failed', 'soft-failed', 0])
+  const allowed = await levels(0)
+  expect([await send(), await send(), await heard()]).toEqual(['accepted', 'known', 1])
+  const stored = (await a.events.get([late.pdu.eventId])).get(late.pdu.eventId)
+  expect(stored?.softFailed).toBe(false)
+  expect(stored?.position).toBeGreaterThan(allowed.position ?? Number.MAX_SAFE_INTEGER)
+  expect((await a.events.extremities(room)).ids).toContain(late.pdu.eventId)
+})
+
+it('takes an event that refers to a soft-failed one, which is no end of the room then or later', async () => {
+  const room = await testRoom(a, alice)
+  await joinOver(b, a, room, bob)
+  const levels = (events_default: number) =>
+    setState(a, room, alice, 'm.room.power_levels', '', { events_default })
+  await levels(50)
+  const late = await say(b, room, bob, 'late')
+  await a.events.receive(b.name, room, [late.pdu.json])
+  const allowed = await levels(0)
+  const { ids } = await a.events.extremities(room)
+  expect(ids).toEqual([allowed.pdu.eventId])
+  // Another server has it as an end of the room.
+  const after = await forge(a, room, {
+    ...{ type: 'm.room.message', sender: alice, content: { body: 'after' } },
+    prev: [late.pdu.eventId, ...ids],
+  })
+  const receipts = await a.events.receive(a.name, room, [after.json])
+  expect(receipts.get(after.eventId)).toEqual({ kind: 'accepted' })
+  expect((await a.events.extremities(room)).ids).toEqual([after.eventId])
+  const between = await a.events.missingBetween(room, [], [after.eventId], 2, 0)
+  expect(between.map(({ pdu }) => pdu.eventId)).toContain(late.pdu.eventId)
+  const again = await a.events.receive(b.name, room, [late.pdu.json])
+  expect(again.get(late.pdu.eventId)).toEqual({ kind: 'accepted' })
+  expect((await a.events.extremities(room)).ids).toEqual([after.eventId])
 })
 
 it('drops an event whose signature is wrong and takes the others', async () => {

@@ -34,8 +34,11 @@ export function createHistory({ db, store }: Needs): History {
       isStart = false
     ) {
       const events = [...(await store.get(front)).values()].filter(
-        ({ pdu, position, rejected }) =>
-          pdu.roomId === room && position !== undefined && rejected === undefined,
+        ({ pdu, position, rejected, softFailed }) =>
+          // A soft-failed event is given to whoever asks for what is before an event that refers to it.
+          pdu.roomId === room &&
+          (position !== undefined || (softFailed && !isStart)) &&
+          rejected === undefined,
       )
       looked += front.length
       const next: StoredEvent[] = events.sort((a, b) => b.pdu.depth - a.pdu.depth)

@@ -53,7 +53,7 @@ type Options = Parameters<Events['receive']>[3]
 interface Arrival {
   readonly origin: ServerName
   readonly pdu: Pdu
-  /** The event as it was stored before, without a place in the room. */
+  /** The event as it was stored before, without a place in the room: an outlier, or soft-failed. */
   readonly outlier: StoredEvent | undefined
   readonly rules: RoomVersionRules
   readonly options: Options
@@ -156,7 +156,7 @@ export function createReceiver(needs: Needs): Receiver {
     return await policy.check(pdu, rules)
   }
 
-  /** Leaves out what has been through here before; an outlier may become a full event. */
+  /** Leaves out what has been through here before; an outlier, or what was soft-failed, may become a full event. */
   async function unknown(
     pdus: readonly Pdu[],
     receipts: Map<EventId, Receipt>,
@@ -166,7 +166,7 @@ export function createReceiver(needs: Needs): Receiver {
     return pdus.flatMap((pdu) => {
       const { eventId } = pdu
       const event = known.get(eventId)
-      const isKnown = seen.has(eventId) || (event !== undefined && event.stateBefore !== undefined)
+      const isKnown = seen.has(eventId) || (event !== undefined && hasPlace(event))
       seen.add(eventId)
       if (isKnown && !receipts.has(eventId)) {
         const { rejected } = event ?? {}
@@ -200,6 +200,7 @@ export function createReceiver(needs: Needs): Receiver {
    */
   async function prepare(arrival: Arrival): Promise<readonly StateRoot[] | undefined> {
     const { origin, pdu, rules } = arrival
+    if (arrival.outlier?.stateBefore !== undefined) return undefined
     let states: readonly StateRoot[] | undefined
     if (arrival.isEarlier) {
       states = await gaps.statesAtGap(origin, pdu, rules)
@@ -214,22 +215,16 @@ export function createReceiver(needs: Needs): Receiver {
   }
 
   async function stage(arrival: Arrival, given: readonly StateRoot[] | undefined): Promise<Staged> {
-    const { pdu, outlier, options, late } = arrival
+    const { pdu, outlier, options } = arrival
     return await turns.run(pdu.roomId, async (turn) => {
       // What was not stored before the turn can only have come through a turn since. An outlier keeps its number, also
       // when it has dropped out of memory meanwhile.
       const known = turn.pending.get(pdu.eventId) ?? store.peek(pdu.eventId) ?? outlier
-      if (known?.stateBefore !== undefined) return { receipt: { kind: 'known' } }
+      if (known?.stateBefore !== undefined) return await again(turn, arrival, known)
       const before = await acceptor.before(turn, pdu, given)
       const create = await createOf(turn, store)
-      const redaction = late.get(pdu.eventId)
-      const isRedacted = redaction !== undefined && (await acceptor.mayRedact(turn, redaction, pdu))
-      const terms = {
-        before,
-        known,
-        onBehalfOf: options?.onBehalfOf,
-        redactedBy: isRedacted ? redaction.eventId : undefined,
-      }
+      const redactedBy = await redactionOf(turn, arrival)
+      const terms = { before, known, onBehalfOf: options?.onBehalfOf, redactedBy }
 
       // 4: passes the auth rules based on its own auth events, otherwise it is rejected.
       const byOwn = await refusedByOwn(turn, pdu, create)
@@ -246,6 +241,35 @@ export function createReceiver(needs: Needs): Receiver {
       }
       return { receipt: { kind: 'accepted' }, accepted: await acceptor.accept(turn, pdu, terms) }
     })
+  }
+
+  /**
+   * An event that has been through a turn. One that was soft-failed has passed all but the current state, which may allow
+   * it by now: then it is taken in where the room is now.
+   */
+  async function again(turn: TurnRoom, arrival: Arrival, seen: StoredEvent): Promise<Staged> {
+    const { pdu } = arrival
+    if (hasPlace(seen) || turn.pending.has(pdu.eventId)) return { receipt: { kind: 'known' } }
+    // Another process may have taken it in, and this one's memory be older than its turn.
+    store.forget(seen.nr, pdu.eventId)
+    const known = (await store.get([pdu.eventId])).get(pdu.eventId)
+    if (known?.stateBefore === undefined || hasPlace(known)) return { receipt: { kind: 'known' } }
+    const verdict = await judgeByCurrent(turn, pdu, await createOf(turn, store))
+    const reason = verdict.kind === 'reject' ? verdict.reason : arrival.refusal
+    if (reason !== undefined) return { receipt: { kind: 'soft-failed', reason } }
+    const before = { root: known.stateBefore, rows: [], isLinear: false }
+    const accepted = await acceptor.accept(turn, pdu, {
+      ...{ before, known, redactedBy: await redactionOf(turn, arrival) },
+      onBehalfOf: arrival.options?.onBehalfOf,
+    })
+    return { receipt: { kind: 'accepted' }, accepted }
+  }
+
+  /** The redaction that came before the event, if its sender may redact it. */
+  async function redactionOf(turn: TurnRoom, { pdu, late }: Arrival): Promise<EventId | undefined> {
+    const redaction = late.get(pdu.eventId)
+    const isRedacted = redaction !== undefined && (await acceptor.mayRedact(turn, redaction, pdu))
+    return isRedacted ? redaction.eventId : undefined
   }
 
   async function reject(
@@ -327,6 +351,11 @@ export function createReceiver(needs: Needs): Receiver {
   }
 
   return { receive }
+}
+
+/** It went through a turn, and that for good: it is not merely an outlier, nor soft-failed. */
+function hasPlace({ stateBefore, softFailed }: StoredEvent): boolean {
+  return stateBefore !== undefined && !softFailed
 }
 
 function dropped(error: unknown): Receipt {
