@@ -27,6 +27,7 @@ import type { EventPayload, Events } from './events.ts'
 import { createGaps } from './gaps.ts'
 import { createHistory } from './history.ts'
 import { createImporter } from './import.ts'
+import { joinedServers } from './joined-servers.ts'
 import { joinBranches } from './joining-branches.ts'
 import { createLocalEvents } from './local.ts'
 import { createNumbers } from './numbers.ts'
@@ -40,12 +41,7 @@ import { applyOutsideLog, findRoom, validRedactions } from './queries.ts'
 import { createReceiver } from './receive.ts'
 import { reduceRedacted } from './reducing.ts'
 import { createResolver, loadChains } from './resolution.ts'
-import {
-  createRoomViews,
-  joinedServers,
-  type StateChange,
-  type StatePayload,
-} from './room-views.ts'
+import { createRoomViews, type StateChange, type StatePayload } from './room-views.ts'
 import { createEventStore } from './store.ts'
 import type { StoredEvent } from './stored-event.ts'
 import { createTimelines } from './timelines.ts'

@@ -11,7 +11,8 @@ import { type Json, objectAt, stringAt } from '../../spec/json.ts'
 import { parsePdu, redactedBytesForSignature } from '../../spec/room/event-format.ts'
 import type { RoomVersionRules } from '../../spec/room/version.ts'
 import type { Remote } from '../ports.ts'
-import { joinedServers, type RoomViews } from './room-views.ts'
+import { joinedServers } from './joined-servers.ts'
+import type { RoomViews } from './room-views.ts'
 import type { EventStore } from './store.ts'
 
 export interface Policy {

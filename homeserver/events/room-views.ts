@@ -4,33 +4,23 @@
  */
 import { LRUCache } from 'lru-cache'
 import { type StateKey, stateKeyOf } from '../../spec/events/event.ts'
-import {
-  type EventId,
-  isUserId,
-  type RoomId,
-  type ServerName,
-  serverOfUser,
-} from '../../spec/ids.ts'
+import type { EventId, RoomId } from '../../spec/ids.ts'
 import { type RoomVersionRules, rulesOf } from '../../spec/room/version.ts'
 import type { Database } from '../database/database.ts'
 import { readCurrentState } from '../state/state.ts'
 import type { LogRow, Tail } from '../stream/log.ts'
 import type { EventPayload } from './events.ts'
+import { memberPrefix, noteMember, type ServersView } from './joined-servers.ts'
 import { isDeletion } from './purged.ts'
 import { findRoom } from './queries.ts'
 import type { EventStore } from './store.ts'
 import type { StoredEvent } from './stored-event.ts'
 
 /** A room's committed state. */
-export interface RoomView {
+export interface RoomView extends ServersView {
   readonly rules: RoomVersionRules
   /** False for a room of which only an invite or a knock is known. */
   readonly isHere: boolean
-  readonly entries: ReadonlyMap<StateKey, number>
-  /** Servers with joined users; computed when asked, kept until a membership changes. */
-  servers?: ReadonlySet<ServerName> | undefined
-  /** How often a membership has changed. */
-  readonly memberChanges: number
 }
 
 /** One change of a current state by resolution: `undefined` removes the key. */
@@ -64,7 +54,6 @@ interface Loading {
 }
 
 const entriesMax = 2_000_000
-const memberPrefix = 'm.room.member\u0000'
 
 export function createRoomViews(needs: {
   readonly db: Database
@@ -94,7 +83,7 @@ export function createRoomViews(needs: {
       const view = await underWay.view
       if (underWay.isOld) return await loaded(room)
       if (view === undefined) return undefined
-      change(view, underWay.missed)
+      change(store, view, underWay.missed)
       views.set(room, view)
       return view
     } finally {
@@ -116,7 +105,7 @@ export function createRoomViews(needs: {
       const view = views.get(row.room)
       if (view === undefined) continue
       const before = view.entries.size
-      change(view, changes)
+      change(store, view, changes)
       view.isHere = true
       // The cache has to know how much more a room weighs.
       if (view.entries.size > before * 2) views.set(row.room, view)
@@ -154,13 +143,13 @@ function located(event: StoredEvent, position: number): StoredEvent {
   return event
 }
 
-function change(view: LiveView, changes: readonly StateChange[]): void {
+function change(store: EventStore, view: LiveView, changes: readonly StateChange[]): void {
   for (const [key, nr] of changes) {
     if (nr === undefined) view.entries.delete(key)
     else view.entries.set(key, nr)
     if (!key.startsWith(memberPrefix)) continue
-    view.servers = undefined
     view.memberChanges++
+    if (view.knownServers !== undefined) noteMember(store, view.knownServers, key, nr)
   }
 }
 
@@ -176,38 +165,4 @@ export function isEventPayload(payload: unknown): payload is EventPayload {
 
 function isStatePayload(payload: unknown): payload is StatePayload {
   return typeof payload === 'object' && payload !== null && 'changes' in payload
-}
-
-/** Servers with a joined user in a state. One joined user of each is enough, so few members are looked at. */
-export async function joinedServers(
-  store: EventStore,
-  view: RoomView,
-): Promise<ReadonlySet<ServerName>> {
-  if (view.servers !== undefined) return view.servers
-  const { memberChanges } = view
-  const servers = new Set<ServerName>()
-  let open = [...membersByServer(view)]
-  for (let each = 1; open.length > 0; each *= 4) {
-    const nrs = open.flatMap(([, members]) => members.splice(-each))
-    for (const { pdu } of (await store.byNumber(nrs)).values()) {
-      if (pdu.content['membership'] === 'join' && isUserId(pdu.stateKey))
-        servers.add(serverOfUser(pdu.stateKey))
-    }
-    open = open.filter(([server, members]) => members.length > 0 && !servers.has(server))
-  }
-  if (view.memberChanges === memberChanges) view.servers = servers
-  return servers
-}
-
-function membersByServer({ entries }: RoomView): Map<ServerName, number[]> {
-  const members = new Map<ServerName, number[]>()
-  for (const [key, nr] of entries) {
-    const user = key.startsWith(memberPrefix) ? key.slice(memberPrefix.length) : undefined
-    if (!isUserId(user)) continue
-    const server = serverOfUser(user)
-    const known = members.get(server)
-    if (known === undefined) members.set(server, [nr])
-    else known.push(nr)
-  }
-  return members
 }
