@@ -40,6 +40,12 @@ interface Placed {
 /** Events looked at when a room's stored counts are behind, or a user has read up to the middle. */
 const recountMax = 1_000
 const read: ReadonlyMap<string, Count> = new Map()
+/** State that push rules ask about. */
+const asked: ReadonlySet<string> = new Set([
+  'm.room.create',
+  'm.room.member',
+  'm.room.power_levels',
+])
 
 /** How the counts of a room come about: from what is stored, and row by row of the log. */
 export function createCounting(needs: CountingNeeds) {
@@ -74,7 +80,7 @@ export function createCounting(needs: CountingNeeds) {
         await applyReceipt(count, row.user, receiptOf(row))
       } else if (row.kind === 'event' && carriesEvent(row.payload)) {
         const { event } = row.payload
-        if (event.pdu.stateKey !== undefined) count.isStale = true
+        if (event.pdu.stateKey !== undefined && asked.has(event.pdu.type)) count.isStale = true
         countAll(count, await verdictsOf(count), [{ event, position: row.position }])
       } else {
         count.isStale = true

@@ -31,7 +31,7 @@ interface Member {
 
 export interface VerdictsNeeds {
   readonly events: Pick<Events, 'rulesOf' | 'currentEntry'>
-  readonly memberships: Pick<Memberships, 'ofRoom' | 'localJoined'>
+  readonly memberships: Pick<Memberships, 'ofRoom' | 'localJoined' | 'joinedCount'>
   readonly pushRules: Pick<PushRules, 'ruleset' | 'customized' | 'version'>
 }
 
@@ -57,7 +57,8 @@ export async function verdictsIn(needs: VerdictsNeeds, room: RoomId): Promise<Ve
   const levels = await events.currentEntry(room, 'm.room.power_levels', '')
   const rows = await memberships.ofRoom(room)
   const powerLevels = powerLevelsOf(rules, create?.pdu, levels?.pdu)
-  const context = { userId: anybody, memberCount: joinedCount(rows), powerLevels }
+  const memberCount = await memberships.joinedCount(room)
+  const context = { userId: anybody, memberCount, powerLevels }
   const users = await memberships.localJoined(room)
   const custom = await pushRules.customized(users)
   const members = new Map<UserId, Member>()
@@ -77,12 +78,6 @@ export async function verdictsIn(needs: VerdictsNeeds, room: RoomId): Promise<Ve
     of: (event, member) =>
       evaluate(member.rules ?? predefinedFor(member), event.pdu, member.context),
   }
-}
-
-function joinedCount(rows: ReadonlyMap<UserId, MembershipRow>): number {
-  let count = 0
-  for (const row of rows.values()) if (row.membership === 'join') count += 1
-  return count
 }
 
 function memberOf(

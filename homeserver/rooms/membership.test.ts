@@ -208,6 +208,24 @@ it('answers who shares rooms, as memberships change', async () => {
   )
 })
 
+it('counts who is joined, as memberships change', async () => {
+  const erin = server.user('erin')
+  const room = await open()
+  const counted = async () => ({
+    all: await server.memberships.joinedCount(room),
+    local: new Set(await server.memberships.localJoined(room)),
+  })
+  expect(await counted()).toEqual({ all: 1, local: new Set([alice.user]) })
+  await join(bob, room)
+  await join(erin, room)
+  expect(await counted()).toEqual({ all: 3, local: new Set([alice.user, bob.user, erin.user]) })
+  await server.rooms.propagateProfile(bob.user, { displayname: 'Bob again' })
+  await server.rooms.leave(erin, room)
+  expect(await counted()).toEqual({ all: 2, local: new Set([alice.user, bob.user]) })
+  await join(erin, room)
+  expect(await counted()).toEqual({ all: 3, local: new Set([alice.user, bob.user, erin.user]) })
+})
+
 it('keeps since when a membership began, through changes of the name', async () => {
   const room = await open()
   await join(bob, room)

@@ -41,8 +41,8 @@ export function createMemberships({ db, tail, serverName }: Needs): Memberships 
   )
 
   const sharing = createSharing(byUser, byRoom)
-  /** Local users of rows, as long as nobody joins or leaves. */
-  const locals = new WeakMap<Rows<UserId>, { stamp: number; users: readonly UserId[] }>()
+  /** Who is joined by rows that were asked about; changed along with them. */
+  const tallies = new WeakMap<Rows<UserId>, Tally>()
 
   tail.subscribe('memberships', (rows) => {
     for (const row of rows) apply(row)
@@ -74,7 +74,31 @@ export function createMemberships({ db, tail, serverName }: Needs): Memberships 
     if (!changesState || type !== 'm.room.member' || !isUserId(stateKey)) return
     const next = (before: MembershipRow | undefined) => nextRow(event, stateKey, position, before)
     byUser.change(stateKey, roomId, next)
-    byRoom.change(roomId, stateKey, next)
+    const rows = byRoom.change(roomId, stateKey, next)
+    const tally = rows && tallies.get(rows)
+    if (tally === undefined) return
+    const isJoined = rows?.get(stateKey)?.membership === 'join'
+    tally.joined += isJoined ? 1 : -1
+    if (serverOfUser(stateKey) !== serverName) return
+    tally.locals = isJoined
+      ? [...tally.locals, stateKey]
+      : tally.locals.filter((user) => user !== stateKey)
+  }
+
+  async function tallyOf(room: RoomId): Promise<Tally> {
+    const rows = await byRoom.get(room)
+    const known = tallies.get(rows)
+    if (known !== undefined) return known
+    const locals: UserId[] = []
+    let joined = 0
+    for (const { user, membership } of rows.values()) {
+      if (membership !== 'join') continue
+      joined++
+      if (serverOfUser(user) === serverName) locals.push(user)
+    }
+    const tally = { joined, locals }
+    tallies.set(rows, tally)
+    return tally
   }
 
   /** Members that changed without an event of their own are read again. */
@@ -99,19 +123,15 @@ export function createMemberships({ db, tail, serverName }: Needs): Memberships 
       return rows.get(room)?.membership === 'join'
     },
     sharingWith: (user) => sharing.with(user),
-    async localJoined(room) {
-      const rows = await byRoom.get(room)
-      const stamp = byRoom.stampOf(room, rows)
-      const known = locals.get(rows)
-      if (known !== undefined && known.stamp === stamp) return known.users
-      const users: UserId[] = []
-      for (const { user, membership } of rows.values()) {
-        if (membership === 'join' && serverOfUser(user) === serverName) users.push(user)
-      }
-      if (stamp !== undefined) locals.set(rows, { stamp, users })
-      return users
-    },
+    localJoined: async (room) => (await tallyOf(room)).locals,
+    joinedCount: async (room) => (await tallyOf(room)).joined,
   }
+}
+
+/** Who is joined to a room. */
+interface Tally {
+  joined: number
+  locals: readonly UserId[]
 }
 
 interface Shared {

@@ -202,4 +202,6 @@ export interface Memberships {
   sharingWith(user: UserId): Promise<ReadonlySet<UserId>>
   /** Local users joined to the room. */
   localJoined(room: RoomId): Promise<readonly UserId[]>
+  /** How many users are joined to the room, whatever their server. */
+  joinedCount(room: RoomId): Promise<number>
 }

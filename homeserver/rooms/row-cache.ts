@@ -39,19 +39,23 @@ export class RowCache<K extends string, I extends string> {
     return this.#kept.peek(key) === rows ? (this.#changes.get(rows) ?? 0) : undefined
   }
 
-  /** Puts a row that the log brought. */
-  change(key: K, inner: I, next: (before: MembershipRow | undefined) => MembershipRow): void {
+  /** Puts a row that the log brought. Answers the rows it belongs to when who is joined has changed with it. */
+  change(
+    key: K,
+    inner: I,
+    next: (before: MembershipRow | undefined) => MembershipRow,
+  ): Rows<I> | undefined {
     this.#loading.delete(key)
     const rows = this.#kept.peek(key)
-    if (rows === undefined) return
+    if (rows === undefined) return undefined
     const before = rows.get(inner)
     const after = next(before)
     rows.set(inner, after)
-    if ((before?.membership === 'join') !== (after.membership === 'join')) {
-      this.#changes.set(rows, (this.#changes.get(rows) ?? 0) + 1)
-    }
     // The cache has to know how much more it weighs.
     if (before === undefined) this.#kept.set(key, rows)
+    if ((before?.membership === 'join') === (after.membership === 'join')) return undefined
+    this.#changes.set(rows, (this.#changes.get(rows) ?? 0) + 1)
+    return rows
   }
 
   drop(key: K): void {

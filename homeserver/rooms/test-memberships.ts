@@ -62,6 +62,9 @@ export function testMemberships(serverName: ServerName): TestMemberships {
       )
       return new Set(others.filter((one) => one !== user))
     },
+    async joinedCount(room) {
+      return [...rowsOf(room).keys()].filter((user) => isJoined(user, room)).length
+    },
     async localJoined(room) {
       return [...rowsOf(room).keys()].filter(
         (user) => isJoined(user, room) && serverOfUser(user) === serverName,
