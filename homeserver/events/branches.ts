@@ -48,7 +48,7 @@ const extremitiesMax = 50
 /** Refused events that are looked through for what they cover. */
 const refusedMax = 100
 /** Accepted events that are looked through for successors of one that was soft-failed. */
-const successorsMax = 500
+const successorsMax = 200
 
 export function createBranches({ db, store, snapshots, membershipRow }: Needs): Branches {
   /**

@@ -258,7 +258,8 @@ export function createReceiver(needs: Needs): Receiver {
     const reason = verdict.kind === 'reject' ? verdict.reason : arrival.refusal
     if (reason !== undefined) return { receipt: { kind: 'soft-failed', reason } }
     const before = { root: known.stateBefore, rows: [], isLinear: false }
-    const accepted = await acceptor.accept(turn, pdu, {
+    // As it was stored: what came now may have a signature of the policy server more, or one less.
+    const accepted = await acceptor.accept(turn, known.pdu, {
       ...{ before, known, redactedBy: await redactionOf(turn, arrival) },
       onBehalfOf: arrival.options?.onBehalfOf,
     })

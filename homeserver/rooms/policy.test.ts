@@ -38,10 +38,14 @@ function signed(event: JsonObject): JsonObject {
     const options = { status: 400, fields: { 'org.example.score': 9 } }
     throw new MatrixError('M_FORBIDDEN', 'It looks like spam', options)
   }
+  return signature(event)
+}
+
+function signature(event: JsonObject): JsonObject {
   const rules = rulesOf('12')
   if (rules === undefined) throw new Error('no rules')
-  const signature = policyKey.sign(redactedBytesForSignature(parsePdu(event, rules), rules))
-  return { 'there.test': { 'ed25519:policy_server': signature } }
+  const signed = policyKey.sign(redactedBytesForSignature(parsePdu(event, rules), rules))
+  return { 'there.test': { 'ed25519:policy_server': signed } }
 }
 
 const say = async (who: TestRooms, user: Requester, room: RoomId, body: string) =>
@@ -150,4 +154,18 @@ it('soft-fails what comes in and is not recommended, and takes the rest with its
   const shown = page.chunk.map(({ event }) => event.pdu.eventId)
   expect(shown).toContain(fine.id)
   expect(shown).not.toContain(bad.id)
+})
+
+it('takes what was not recommended when it is sent again and recommended by then', async () => {
+  const room = await guarded()
+  const id = await say(there, bob, room, 'spam, as it seemed')
+  const event = (await there.events.get([id])).get(id)
+  if (event === undefined) throw new Error('not sent')
+  const send = async () =>
+    (await here.events.receive(there.name, room, [event.pdu.json])).get(id)?.kind
+  expect([await send(), await send()]).toEqual(['soft-failed', 'soft-failed'])
+  there.policy.sign = signature
+  expect([await send(), await send()]).toEqual(['accepted', 'known'])
+  const page = await here.rooms.messages(alice, room, { dir: 'b', limit: 1 })
+  expect(page.chunk[0]?.event.pdu.eventId).toBe(id)
 })
