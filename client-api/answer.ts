@@ -6,9 +6,9 @@ export class Answer {
   readonly status: number
   readonly type: string
   readonly headers: Readonly<Record<string, string>>
-  readonly body: string | AsyncIterable<string>
+  readonly body: string | AsyncIterable<string | Uint8Array>
 
-  constructor(body: string | AsyncIterable<string>, options: AnswerOptions = {}) {
+  constructor(body: string | AsyncIterable<string | Uint8Array>, options: AnswerOptions = {}) {
     this.body = body
     this.status = options.status ?? 200
     this.type = options.type ?? 'application/json'

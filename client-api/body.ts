@@ -25,6 +25,9 @@ export async function readJson(
   return parseJson(bytes.toString('utf8'), { depthMax: limits.jsonDepth })
 }
 
+/** A body of JSON is here within this. */
+const bodyMs = 120_000
+
 /** Reads the whole body into memory; refuses it at the first byte too many, or before when its length is announced. */
 function readBody(req: IncomingMessage, sizeBytesMax: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
@@ -48,7 +51,14 @@ function readBody(req: IncomingMessage, sizeBytesMax: number): Promise<Buffer> {
       stop()
       reject(new MatrixError('M_NOT_JSON', 'The request ended early'))
     }
+    const onLate = () => {
+      stop()
+      req.pause()
+      reject(new MatrixError('M_UNKNOWN', 'The body did not come in time', { status: 408 }))
+    }
+    const deadline = setTimeout(onLate, bodyMs)
     const stop = () => {
+      clearTimeout(deadline)
       req.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onClose)
     }
     req.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onClose)

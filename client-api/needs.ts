@@ -10,6 +10,7 @@ import type { Encryption } from '../homeserver/encryption/encryption.ts'
 import type { KeyBackup } from '../homeserver/encryption/key-backup.ts'
 import type { ToDevice } from '../homeserver/encryption/to-device.ts'
 import type { Purges } from '../homeserver/events/purges.ts'
+import type { Media } from '../homeserver/media/media.ts'
 import type { Notifications } from '../homeserver/notifications/notifications.ts'
 import type { Clock } from '../homeserver/platform/clock.ts'
 import type { Logger } from '../homeserver/platform/log.ts'
@@ -70,6 +71,7 @@ export interface ClientApiNeeds {
   readonly rooms: Rooms & JumpToDate
   readonly spaces: Spaces
   readonly openid: Openid
+  readonly media: Media
   readonly memberships: Memberships
   readonly remote: Pick<Remote, 'publicRooms'>
   readonly destinations: Administration

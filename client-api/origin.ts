@@ -6,6 +6,10 @@ export interface Origin {
   readonly userAgent: string
   /** The address by which the client reached this server, such as `https://example.org`. */
   readonly baseUrl: string
+  /** The body of a request whose endpoint declares none, as it comes. */
+  readonly content: AsyncIterable<Uint8Array>
+  /** A header by its lower-case name. */
+  header(name: string): string | undefined
   /** Aborted when the client has gone, and when this process begins to stop. */
   readonly signal: AbortSignal
 }
@@ -49,6 +53,16 @@ class RequestOrigin implements Origin {
 
   get userAgent(): string {
     return this.#req.headers['user-agent'] ?? ''
+  }
+
+  /** Who stops reading still gets an answer: the connection is left open. */
+  get content(): AsyncIterable<Uint8Array> {
+    return this.#req.iterator({ destroyOnReturn: false })
+  }
+
+  header(name: string): string | undefined {
+    const value = this.#req.headers[name]
+    return typeof value === 'string' ? value : undefined
   }
 
   get baseUrl(): string {

@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import { Answer } from './answer.ts'
 
@@ -14,7 +13,7 @@ const corsHeaders = [
   'Access-Control-Allow-Headers',
   'X-Requested-With, Content-Type, Authorization, Date',
   'Access-Control-Expose-Headers',
-  'X-Request-Id, Retry-After, ETag',
+  'X-Request-Id, Retry-After, ETag, Content-Disposition',
 ] as const
 
 /** How long a browser may remember the answer to its question, in seconds. */
@@ -34,7 +33,9 @@ export async function send(res: ServerResponse, value: unknown): Promise<void> {
   if (typeof value.body === 'string')
     return sendText(res, value.status, value.type, value.body, extra)
   res.writeHead(value.status, [...corsHeaders, 'Content-Type', value.type, ...extra])
-  await pour(value.body, res)
+  // What was not begun to be read need not be closed.
+  if (res.req.method === 'HEAD') res.end()
+  else await pour(value.body, res)
 }
 
 const jsonType = 'application/json'
@@ -47,20 +48,37 @@ function sendText(
   extra: readonly string[] = [],
 ): void {
   const length = String(Buffer.byteLength(text))
-  res.writeHead(status, [...corsHeaders, 'Content-Type', type, 'Content-Length', length, ...extra])
+  // What has not changed has a length that is not said.
+  const sized = status === 304 ? [] : ['Content-Length', length]
+  res.writeHead(status, [...corsHeaders, 'Content-Type', type, ...sized, ...extra])
   res.end(text)
 }
 
-/** Writes as fast as the client reads. A source that fails in the middle cuts the connection: the JSON is not whole. */
-async function pour(source: AsyncIterable<string>, res: ServerResponse): Promise<void> {
+/** Writes as fast as the client reads. A source that fails in the middle cuts the connection: the answer is not whole. */
+async function pour(
+  source: AsyncIterable<string | Uint8Array>,
+  res: ServerResponse,
+): Promise<void> {
   try {
     for await (const piece of source) {
       if (res.destroyed) return
-      if (!res.write(piece)) await Promise.race([once(res, 'drain'), once(res, 'close')])
+      if (!res.write(piece)) await drained(res)
     }
     res.end()
   } catch (error) {
     res.destroy()
     throw error
   }
+}
+
+/** Until the client has read on, or has gone. */
+function drained(res: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    if (res.closed) return resolve()
+    const done = () => {
+      res.off('drain', done).off('close', done)
+      resolve()
+    }
+    res.on('drain', done).on('close', done)
+  })
 }

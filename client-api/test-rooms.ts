@@ -1,4 +1,5 @@
 import type { Purges } from '../homeserver/events/purges.ts'
+import type { Media } from '../homeserver/media/media.ts'
 import type { Spaces } from '../homeserver/rooms/hierarchy.ts'
 import type { JumpToDate } from '../homeserver/rooms/jump-to-date.ts'
 import type { Rooms } from '../homeserver/rooms/rooms.ts'
@@ -44,6 +45,19 @@ export const noRooms: Rooms & JumpToDate = {
 
 /** For tests: an engine in which there is no space. */
 export const noSpaces: Spaces = { hierarchy: absent, summary: absent, forServer: absent }
+
+/** For tests: an engine without files. */
+export const noMedia: Media = {
+  sizeMax: 0,
+  upload: absent,
+  create: absent,
+  fill: absent,
+  get: absent,
+  isThumbnail: () => false,
+  read: () => {
+    throw notFound('file')
+  },
+}
 
 /** For tests: an engine that deletes nothing. */
 export const noPurges: Purges = {

@@ -25,7 +25,14 @@ import type { FederationLimits } from './server.ts'
 export interface Engine
   extends Pick<
     InboundNeeds,
-    'rooms' | 'spaces' | 'openid' | 'membership' | 'thirdParty' | 'profiles' | 'encryption'
+    | 'rooms'
+    | 'spaces'
+    | 'openid'
+    | 'membership'
+    | 'thirdParty'
+    | 'profiles'
+    | 'encryption'
+    | 'media'
   > {
   readonly events: Events
   readonly memberships: Pick<Memberships, 'sharingWith' | 'ofRoom' | 'localJoined'>

@@ -17,7 +17,7 @@ import { createEdus, type EduHandlers } from './edus.ts'
 import type { Outbound } from './outbound.ts'
 import { type EventsForRoutes, eventRoutes } from './routes/events.ts'
 import { keyRoutes } from './routes/keys.ts'
-import { mediaRoutes, noMedia } from './routes/media.ts'
+import { type LocalMedia, mediaRoutes, noMedia } from './routes/media.ts'
 import { membershipRoutes } from './routes/membership.ts'
 import { openidRoutes } from './routes/openid.ts'
 import { type LocalKeys, queryRoutes } from './routes/queries.ts'
@@ -45,6 +45,8 @@ export interface InboundNeeds {
   readonly profiles: { get(user: UserId): Promise<JsonObject> }
   readonly encryption: LocalKeys
   readonly edus: EduHandlers
+  /** Without it no media is there. */
+  readonly media?: LocalMedia
   readonly clock: Clock
   readonly random: Pick<Random, 'text'>
   readonly log: Logger
@@ -68,7 +70,10 @@ export function createInbound(needs: InboundNeeds): RequestListener {
     ...queryRoutes({ ...needs, keys: needs.encryption }),
     ...spaceRoutes(needs),
     ...openidRoutes(needs),
-    ...mediaRoutes({ media: noMedia, boundary: () => needs.random.text(boundaryLength) }),
+    ...mediaRoutes({
+      media: needs.media ?? noMedia,
+      boundary: () => needs.random.text(boundaryLength),
+    }),
     ...keyRoutes({ ...outbound, serverName, key, clock }),
   ]
   const { keys, peering } = outbound

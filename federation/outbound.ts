@@ -15,7 +15,7 @@ import {
 } from '../homeserver/platform/guarded-dispatcher.ts'
 import { guardedGet } from '../homeserver/platform/guarded-request.ts'
 import type { Logger } from '../homeserver/platform/log.ts'
-import type { Identity, Remote } from '../homeserver/ports.ts'
+import type { Identity, Remote, RemoteMedia } from '../homeserver/ports.ts'
 import type { SigningKey } from '../spec/crypto/ed25519.ts'
 import type { ServerName } from '../spec/ids.ts'
 import { createDiscovery } from './discovery.ts'
@@ -23,6 +23,7 @@ import { createIdentity } from './identity.ts'
 import { createKeyRing, type FetchingKeyRing } from './key-ring.ts'
 import { createPeering, type Peering, type PeeringSettings } from './peering.ts'
 import { createRemote } from './remote.ts'
+import { createRemoteMedia } from './remote-media.ts'
 import { createFederationClient, type FederationClient } from './request.ts'
 
 export interface OutboundSettings {
@@ -48,6 +49,7 @@ export interface Outbound extends AsyncDisposable {
   readonly keys: FetchingKeyRing
   readonly remote: Remote
   readonly identity: Identity
+  readonly remoteMedia: RemoteMedia
   readonly store: RemoteKeys
   /** Our own keys by key id, old ones too. */
   readonly own: KeysOfServer
@@ -103,6 +105,7 @@ export async function createOutbound(needs: {
     client,
     keys: createKeyRing(ring),
     remote: createRemote({ client }),
+    remoteMedia: createRemoteMedia({ client, dispatcher: dispatcher.agent }),
     identity: createIdentity({ dispatcher: dispatcher.agent }),
     store,
     own,

@@ -8,7 +8,9 @@ import type { Clock } from '../homeserver/platform/clock.ts'
 import {
   type GuardedReply,
   type GuardedRequest,
+  type GuardedStream,
   guardedRequest,
+  guardedStream,
 } from '../homeserver/platform/guarded-request.ts'
 import { canonicalJson } from '../spec/canonical-json.ts'
 import type { SigningKey } from '../spec/crypto/ed25519.ts'
@@ -45,6 +47,22 @@ export interface RemoteRequest {
   readonly unsigned?: boolean
 }
 
+/** Asks for what is too large to be held in memory. */
+export interface StreamClient {
+  /**
+   * Sends a signed GET (unless `unsigned`) and answers the answer, when it is a success.
+   * @throws MatrixError as FederationClient.call, and what a 504 says
+   */
+  stream(
+    server: ServerName,
+    request: Pick<RemoteRequest, 'path' | 'unsigned'> & {
+      readonly headersMs: number
+      readonly timeoutMs: number
+      readonly replyBytesMax: number
+    },
+  ): Promise<GuardedStream>
+}
+
 export interface FederationClient {
   /**
    * Sends a request and answers the parsed body.
@@ -76,8 +94,9 @@ const replyDepthMax = 200
 const underWayMax = 1_024
 const underWayPerServerMax = 64
 const errorTextMax = 500
+const errorBytesMax = 64 * 1024
 
-export function createFederationClient(needs: Needs): FederationClient {
+export function createFederationClient(needs: Needs): FederationClient & StreamClient {
   const { serverName, backoff, discovery, clock } = needs
   const underWay = new Map<ServerName, number>()
   let total = 0
@@ -126,6 +145,33 @@ export function createFederationClient(needs: Needs): FederationClient {
         throw unreachable(server, 'sent an answer that is not JSON')
       }
     })
+
+  const stream: StreamClient['stream'] = (server, request) =>
+    placed(server, { ...request, method: 'GET' }, async () => {
+      const reply = await begin(server, request)
+      if (reply.status >= 200 && reply.status < 300) return reply
+      const body = await beginning(reply)
+      if (reply.status === 504) throw refusal(server, reply.status, body.toString('utf8'))
+      throw failureOf(server, { ...reply, body })
+    })
+
+  async function begin(server: ServerName, request: Parameters<StreamClient['stream']>[1]) {
+    const { path, unsigned, headersMs, timeoutMs, replyBytesMax } = request
+    try {
+      const route = await within(discovery.route(server), headersMs)
+      const url = new URL(path, route.origin)
+      const signed = { method: 'GET', path: `${url.pathname}${url.search}` }
+      const headers = {
+        ...{ host: route.host, 'user-agent': 'Folkmoot' },
+        ...(!unsigned && { authorization: authorization(needs, server, signed, undefined) }),
+      }
+      const asked = { url, headers, headersMs, timeoutMs, replyBytesMax }
+      return await guardedStream(needs.dispatcher, asked)
+    } catch (error) {
+      discovery.failed(server)
+      throw unreachable(server, `does not answer (${codeOf(error)})`)
+    }
+  }
 
   /** The answer, whatever its status; says to the backoff what became of it. */
   async function exchange(
@@ -180,7 +226,7 @@ export function createFederationClient(needs: Needs): FederationClient {
     })
   }
 
-  return { call, callSplit }
+  return { call, callSplit, stream }
 }
 
 type TakerOf = NonNullable<GuardedRequest['takerOf']>
@@ -214,6 +260,22 @@ export function signedRequest(
     request.destination === undefined ? '' : `"destination":${JSON.stringify(request.destination)},`
   const { method, origin, uri } = request
   return `{${content}${to}"method":"${method}","origin":${JSON.stringify(origin)},"uri":${JSON.stringify(uri)}}`
+}
+
+/** What an error says; a long one is no error of Matrix. */
+async function beginning(reply: GuardedStream): Promise<Buffer> {
+  const pieces: Buffer[] = []
+  let bytes = 0
+  try {
+    for await (const piece of reply.body) {
+      pieces.push(piece)
+      bytes += piece.length
+      if (bytes > errorBytesMax) break
+    }
+  } catch {
+    // Its status has been heard.
+  }
+  return Buffer.concat(pieces)
 }
 
 function read(server: ServerName, reply: GuardedReply): Json {

@@ -11,7 +11,7 @@ import { createOpenid } from './accounts/openid.ts'
 import { createProfiles, type Profiles } from './accounts/profiles.ts'
 import { createSessions } from './accounts/sessions.ts'
 import { loadAppservices } from './appservices/appservices.ts'
-import type { Config } from './config.ts'
+import { type Config, mediaFolder } from './config.ts'
 import type { Database } from './database/database.ts'
 import { createDeviceLists } from './encryption/device-lists.ts'
 import { createEncryption } from './encryption/encryption.ts'
@@ -21,12 +21,13 @@ import { createToDevice } from './encryption/to-device.ts'
 import { receiveAtOwner } from './events/at-owner.ts'
 import { createEvents } from './events/create-events.ts'
 import { createJobs } from './jobs/jobs.ts'
+import { createMedia } from './media/media.ts'
 import { createNotifications } from './notifications/notifications.ts'
 import { createPushRules } from './notifications/push-rules.ts'
 import type { Clock } from './platform/clock.ts'
 import type { Logger } from './platform/log.ts'
 import type { Random } from './platform/random.ts'
-import type { Identity, KeyRing, Remote } from './ports.ts'
+import type { Identity, KeyRing, Remote, RemoteMedia } from './ports.ts'
 import { createPresence } from './presence/presence.ts'
 import { createReceipts } from './receipts/receipts.ts'
 import { createTyping } from './receipts/typing.ts'
@@ -53,6 +54,7 @@ export interface HomeserverNeeds {
   readonly remote: Remote
   readonly keys: KeyRing
   readonly identity: Identity
+  readonly remoteMedia: RemoteMedia
   readonly clock: Clock
   readonly random: Random
   readonly log: Logger
@@ -121,6 +123,10 @@ export async function createHomeserver(needs: HomeserverNeeds) {
   })
   const interactiveAuth = createInteractiveAuth(base)
   const openid = createOpenid(base)
+  const media = createMedia({
+    ...{ ...base, remoteMedia: needs.remoteMedia },
+    ...{ folder: mediaFolder(config), sizeMax: config.uploadSizeBytes },
+  })
 
   const receipts = createReceipts({ ...base, memberships, events, accountData })
   const typing = createTyping({ ...base, bus, memberships })
@@ -138,7 +144,7 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     ...{ accounts, sessions, interactiveAuth, openid, profiles, accountData, appservices },
     ...{ encryption, deviceLists, toDevice, keyBackup },
     ...{ events, rooms, spaces: rooms.spaces, memberships, remoteMembership },
-    ...{ purges, deletions },
+    ...{ purges, deletions, media },
     ...{ receipts, typing, presence, notifications },
   }
   const sync = createSync({ ...base, ...slices, log: needs.log })

@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { parse } from 'yaml'
 import { z } from 'zod'
 import { type Config, settingsSchema } from './settings.ts'
@@ -216,4 +217,9 @@ function reportOf(config: Config, given: ReadonlyMap<string, { origin: string }>
       sentence: setting?.sentence ?? '',
     }
   })
+}
+
+/** Where uploaded files lie. */
+export function mediaFolder(config: Pick<Config, 'mediaDir' | 'dataDir'>): string {
+  return config.mediaDir || join(config.dataDir, 'media')
 }

@@ -140,6 +140,23 @@ export interface Identity {
   isKeyValid(validityUrl: string, publicKey: string): Promise<boolean>
 }
 
+/** Files of other servers. */
+export interface RemoteMedia {
+  /**
+   * A file as its server sends it. `timeoutMs` is how long that server may wait for bytes that are still to come.
+   * @throws MatrixError M_NOT_FOUND and other refusals, M_TOO_LARGE (502) beyond `sizeMax` bytes, M_CONNECTION_FAILED; the bytes too
+   */
+  fetch(
+    server: ServerName,
+    mediaId: string,
+    options: { readonly timeoutMs: number; readonly sizeMax: number },
+  ): Promise<{
+    readonly contentType: string
+    readonly fileName: string | undefined
+    readonly content: AsyncIterable<Uint8Array>
+  }>
+}
+
 /** Calls the process that owns a room; declared here, filled by the internal listener. */
 export interface Peers {
   call(address: string, method: string, body: JsonObject): Promise<JsonObject>

@@ -134,6 +134,12 @@ export const settingsSchema = z.strictObject({
 
   // Limits
   bodySizeBytes: integer(1_048_576, 65_536, 67_108_864, 'Largest JSON body of a client.'),
+  uploadSizeBytes: integer(
+    104_857_600,
+    1_024,
+    10_737_418_240,
+    'Largest file that a user may upload; larger ones of other servers are not fetched (nor any beyond 256 MiB).',
+  ),
   federationBodySizeBytes: integer(
     16_777_216,
     4_194_304,

@@ -12,6 +12,7 @@ import { encryptionRoutes } from './encryption.ts'
 import { ephemeralRoutes } from './ephemeral.ts'
 import { jumpRoutes } from './jump-to-date.ts'
 import { keyBackupRoutes } from './key-backup.ts'
+import { mediaRoutes } from './media.ts'
 import { miscRoutes } from './misc.ts'
 import { openidRoutes } from './openid.ts'
 import { pushRoutes } from './push.ts'
@@ -50,6 +51,7 @@ export function createRoutes(needs: RouteNeeds): readonly Route[] {
     ...keyBackupRoutes(needs),
     ...ephemeralRoutes(needs),
     ...pushRoutes(needs),
+    ...mediaRoutes(needs),
     ...adminRoutes(needs),
     ...federationAdminRoutes(needs),
     ...roomAdminRoutes(needs),

@@ -12,6 +12,7 @@ const samples: Readonly<Record<string, string>> = {
   eventId: '$nothing',
   receiptType: 'm.read',
   kind: 'override',
+  serverName: server.name,
 }
 
 /** Older spellings of a path, after the first, may be missing elsewhere. */

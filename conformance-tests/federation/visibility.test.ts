@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { register } from '../harness/client.ts'
 import { server } from '../harness/fixtures.ts'
 import { type Body, isBody, path } from '../harness/http.ts'
+import { picture, upload } from '../harness/media.ts'
 import { eventId } from '../harness/pdu.ts'
 import { createPeer } from '../harness/peer.ts'
 
@@ -103,6 +104,18 @@ describe('an event asked for by its time', () => {
 })
 
 describe('media of another server', () => {
+  it.each(['download', 'thumbnail'])('comes as metadata and content: %s', async (what) => {
+    await using peer = await createPeer()
+    const alice = await register(server)
+    const uri = await upload(alice, picture, { type: 'image/png', filename: 'a.png' })
+    const where = `${v1}/media/${what}/${uri.split('/').at(-1)}`
+    const query = what === 'thumbnail' ? '?width=32&height=32&method=scale' : ''
+    const { status, text } = await peer.ask(server, 'GET', `${where}${query}`)
+    expect(status).toBe(200)
+    expect(text).toMatch(/content-type: application\/json\r\n\r\n\{\}\r\n--/i)
+    expect(text).toMatch(/content-type: image\/png\r\n(.+\r\n)*\r\n.PNG/i)
+  })
+
   it.each([
     ['download', `${v1}/media/download/nothing`],
     ['thumbnail', `${v1}/media/thumbnail/nothing?width=32&height=32`],

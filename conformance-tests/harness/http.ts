@@ -20,7 +20,7 @@ export interface RequestOptions {
   /** Sent as JSON. */
   readonly body?: unknown
   /** Sent as it is, instead of `body`. */
-  readonly raw?: string
+  readonly raw?: string | Uint8Array<ArrayBuffer>
   readonly query?: Readonly<
     Record<string, string | number | boolean | readonly string[] | undefined>
   >

@@ -59,7 +59,7 @@ export async function sendHttps(
     /** Sent as it is, instead of `body`. */
     readonly text?: string
   },
-): Promise<{ status: number; body: Body }> {
+): Promise<{ status: number; body: Body; text: string }> {
   const payload =
     request.text ?? (request.body === undefined ? undefined : JSON.stringify(request.body))
   const options: HttpsOptions = {
@@ -85,7 +85,7 @@ export async function sendHttps(
     outgoing.end(payload)
   })
   const text = await readText(response)
-  return { status: response.statusCode ?? 0, body: parse(text) }
+  return { status: response.statusCode ?? 0, body: parse(text), text }
 }
 
 /** Reads a message's body as text, within a limit. */

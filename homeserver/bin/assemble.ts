@@ -3,6 +3,7 @@ import type { RequestListener } from 'node:http'
 import { createClientApi } from '../../client-api/client-api.ts'
 import type { ClientApiConfig } from '../../client-api/needs.ts'
 import { createFederation } from '../../federation/federation.ts'
+import { createLocalMedia } from '../../federation/local-media.ts'
 import { createOutbound } from '../../federation/outbound.ts'
 import { isServerName } from '../../spec/ids.ts'
 import type { Accounts } from '../accounts/accounts.ts'
@@ -61,7 +62,11 @@ export async function assemble(foundation: Foundation): Promise<Assembled> {
     serverName,
     key,
     outbound,
-    engine: { ...house, membership: house.remoteMembership },
+    engine: {
+      ...house,
+      membership: house.remoteMembership,
+      media: createLocalMedia({ media: house.media, serverName }),
+    },
     limits: {
       bodyBytesMax: config.federationBodySizeBytes,
       jsonDepthMax: config.jsonDepth,

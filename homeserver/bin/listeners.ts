@@ -17,13 +17,15 @@ export interface Listener {
 
 const headersMs = 10_000
 const requestMs = 120_000
+/** A client may be slow to upload a file; its JSON is held to less where it is read. */
+const uploadMs = 900_000
 const keepAliveMs = 75_000
 const headersMax = 100
 const connectionsMax = 20_000
 
 /** The plain-HTTP listener for clients. */
 export function listenForClients(config: Config, handler: RequestListener): Promise<Listener> {
-  return listen(http.createServer(handler), config.clientHost, config.clientPort, 'http')
+  return listen(http.createServer(handler), config.clientHost, config.clientPort, 'http', uploadMs)
 }
 
 /** The TLS listener for other servers; undefined when there is no certificate. */
@@ -57,9 +59,10 @@ async function listen(
   host: string,
   port: number,
   scheme: 'http' | 'https',
+  wholeMs = requestMs,
 ): Promise<Listener> {
   server.headersTimeout = headersMs
-  server.requestTimeout = requestMs
+  server.requestTimeout = wholeMs
   server.keepAliveTimeout = keepAliveMs
   server.maxHeadersCount = headersMax
   server.maxConnections = connectionsMax

@@ -1,7 +1,6 @@
 import { existsSync, mkdirSync } from 'node:fs'
-import { join } from 'node:path'
 import { selfCheck } from '../../spec/crypto/ed25519.ts'
-import type { Config } from '../config.ts'
+import { type Config, mediaFolder } from '../config.ts'
 import { createDatabase, type Database } from '../database/database.ts'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../database/embedded-postgres.ts'
 import { migrate } from '../database/migrate.ts'
@@ -40,11 +39,6 @@ export async function prepare(config: Config, log: Logger): Promise<Prepared> {
     await embedded?.[Symbol.asyncDispose]()
     throw error
   }
-}
-
-/** Where uploaded files lie. */
-function mediaFolder(config: Config): string {
-  return config.mediaDir || join(config.dataDir, 'media')
 }
 
 /** Name, key and secret of this instance, by the configuration's rules. */

@@ -65,6 +65,57 @@ export async function guardedRequest(
   return { status: reply.statusCode, header, body }
 }
 
+/** An answer whose body is read as it comes. */
+export interface GuardedStream {
+  readonly status: number
+  /** The first value of a header, by its lower-case name. */
+  header(name: string): string | undefined
+  /** Ends with ReplyTooLargeError at the first byte too many. */
+  readonly body: AsyncIterable<Buffer>
+  /** For whoever does not read to the end: closes the connection. */
+  drop(): void
+}
+
+/**
+ * GET whose answer may be large: the reader sets the pace. `headersMs` is the time until it begins, `timeoutMs` that
+ * for everything.
+ * @throws as guardedRequest; Error for an answer in a content encoding, none of which is asked for
+ */
+export async function guardedStream(
+  dispatcher: Dispatcher,
+  asked: Omit<GuardedRequest, 'method' | 'body' | 'takerOf'> & { readonly headersMs: number },
+): Promise<GuardedStream> {
+  const deadline = AbortSignal.timeout(asked.timeoutMs)
+  const reply = await request(asked.url, {
+    dispatcher,
+    method: 'GET',
+    headers: { ...asked.headers, 'accept-encoding': 'identity' },
+    headersTimeout: asked.headersMs,
+    bodyTimeout: asked.headersMs,
+    signal: asked.signal ? AbortSignal.any([deadline, asked.signal]) : deadline,
+  })
+  const header = (name: string) => {
+    const value = reply.headers[name]
+    return Array.isArray(value) ? value[0] : value
+  }
+  // Destroying it is an error of the body that nobody has to hear of.
+  const drop = () => void reply.body.on('error', () => {}).destroy()
+  if ((header('content-encoding') ?? 'identity') !== 'identity') {
+    drop()
+    throw new Error('answer in a content encoding')
+  }
+  return { status: reply.statusCode, header, body: capped(reply.body, asked.replyBytesMax), drop }
+}
+
+async function* capped(body: AsyncIterable<Buffer>, bytesMax: number): AsyncIterable<Buffer> {
+  let bytes = 0
+  for await (const chunk of body) {
+    bytes += chunk.length
+    if (bytes > bytesMax) throw new ReplyTooLargeError(`answer larger than ${bytesMax} bytes`)
+    yield chunk
+  }
+}
+
 /**
  * GET that follows redirects to https, each under the same check of addresses.
  * @throws as guardedRequest; Error 'too many redirects', Error 'redirected away from https'

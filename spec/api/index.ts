@@ -7,6 +7,7 @@ import * as encryption from './client/encryption.ts'
 import * as ephemeral from './client/ephemeral.ts'
 import * as jumpToDate from './client/jump-to-date.ts'
 import * as keyBackup from './client/key-backup.ts'
+import * as media from './client/media.ts'
 import * as misc from './client/misc.ts'
 import * as openid from './client/openid.ts'
 import * as push from './client/push.ts'
@@ -38,6 +39,7 @@ const modules = {
   ...encryption,
   ...keyBackup,
   ...push,
+  ...media,
   ...admin,
   ...adminFederation,
   ...adminRooms,
