@@ -244,9 +244,8 @@ describe('an OpenID token, shown to another server,', () => {
     const where = path('/_matrix/client/v3/user', alice.userId, 'openid', 'request_token')
     const { access_token: token } = await alice.call('POST', where, { body: {} })
     const query = `?access_token=${encoded(String(token))}`
-    expect(await peer.plain(server.name, userinfo(query))).toEqual({
-      ...{ status: 200, body: { sub: alice.userId } },
-    })
+    const { status, body } = await peer.plain(server.name, userinfo(query))
+    expect({ status, body }).toEqual({ status: 200, body: { sub: alice.userId } })
   })
 
   it('is refused when it is unknown, and an access token is none', async () => {
