@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import { z } from 'zod'
-import { type Answer, ask, type Body, path, type RequestOptions, send } from './http.ts'
+import { type Answer, ask, type Body, bodyOf, path, type RequestOptions, send } from './http.ts'
 import type { Homeserver } from './server.ts'
 import {
   type ClientEvent,
@@ -52,8 +52,7 @@ export async function register(
   const options = { body: { ...body, auth: { type: 'm.login.dummy' } } }
   const first = await ask(server.clientUrl, 'POST', `${v3}/register`, options)
   if (first.status !== 401) {
-    if (first.status !== 200) await send(server.clientUrl, 'POST', `${v3}/register`, options)
-    return clientOf(server, sessionAnswer.parse(first.body))
+    return clientOf(server, sessionAnswer.parse(bodyOf('the registration', first)))
   }
   const auth = { type: 'm.login.dummy', session: first.body['session'] }
   const answer = await send(server.clientUrl, 'POST', `${v3}/register`, { body: { ...body, auth } })

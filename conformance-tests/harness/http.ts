@@ -75,8 +75,12 @@ export async function send(
   path: string,
   options: RequestOptions = {},
 ): Promise<Body> {
-  const answer = await ask(base, method, path, options)
-  if (answer.status < 200 || answer.status > 299) throw new ApiError(`${method} ${path}`, answer)
+  return bodyOf(`${method} ${path}`, await ask(base, method, path, options))
+}
+
+/** The body of an answer to `what`; one outside 200–299 is thrown as an ApiError. */
+export function bodyOf(what: string, answer: Answer): Body {
+  if (answer.status < 200 || answer.status > 299) throw new ApiError(what, answer)
   return answer.body
 }
 
