@@ -1,4 +1,5 @@
 /** {@link https://spec.matrix.org/v1.19/client-server-api/#cross-signing} */
+import { canonicalJson } from '../../spec/canonical-json.ts'
 import { badJson, forbidden, invalidParam, MatrixError } from '../../spec/errors.ts'
 import type { UserId } from '../../spec/ids.ts'
 import { isObject, type JsonObject, objectAt } from '../../spec/json.ts'
@@ -62,7 +63,7 @@ export function createCrossSigning(needs: CrossSigningNeeds) {
     if (selfSigning) requireSigned('self_signing_key', selfSigning, user, 'self_signing', master)
     if (userSigning) requireSigned('user_signing_key', userSigning, user, 'user_signing', master)
     const uploaded = [newMaster, selfSigning, userSigning].filter(isObject)
-    if (uploaded.length === 0) return
+    if (uploaded.every((key) => isStored(key, before))) return
     await requireNoDevice(user, uploaded)
     const rows = [
       ...keyRow(user, 'master', newMaster),
@@ -103,6 +104,12 @@ function signingKeys(
 /** Nothing new: not given, or the public key that is stored. */
 function isSame(given: JsonObject | undefined, before: JsonObject | undefined): boolean {
   return given === undefined || (before !== undefined && publicPart(given) === publicPart(before))
+}
+
+/** A repetition: nobody has to be told. */
+function isStored(key: JsonObject, { master, selfSigning, userSigning }: SigningKeys): boolean {
+  const text = canonicalJson(key)
+  return [master, selfSigning, userSigning].some((one) => one && canonicalJson(one) === text)
 }
 
 /** One Ed25519 key of this user, named by itself, for this use. */
