@@ -4,17 +4,21 @@ import { given } from '../given.ts'
 import type { ClientApiNeeds } from '../needs.ts'
 import { route } from '../router.ts'
 
+/** {@link https://github.com/matrix-org/matrix-spec-proposals/pull/4222} */
+const stateAfterName = 'org.matrix.msc4222.state_after'
+
 /** Everything that is new. */
 export const syncRoutes = ({ sync, config }: Pick<ClientApiNeeds, 'sync' | 'config'>) => [
   route(api.sync, async ({ query, from }, who) => {
     const { filter, since, full_state: fullState, set_presence: setPresence } = query
-    const useStateAfter = query.use_state_after || query['org.matrix.msc4222.use_state_after']
+    const isUnstable = !query.use_state_after && query['org.matrix.msc4222.use_state_after']
     const timeoutMs = Math.min(query.timeout, config.syncTimeoutMs)
     const request = {
       fullState,
       setPresence,
       timeoutMs,
-      useStateAfter,
+      useStateAfter: query.use_state_after || isUnstable,
+      ...(isUnstable && { stateAfterName }),
       ...given({ filter, since }),
     }
     return raw(await sync.sync(who, request, from.signal))

@@ -16,6 +16,9 @@ export interface Since extends Stamps {
   readonly toDevice: Position
 }
 
+/** What the state at the timeline's end is called; the second by those who asked for it while it was a proposal. */
+export type StateAfterName = 'state_after' | 'org.matrix.msc4222.state_after'
+
 /** What is asked for, after parsing; the same for the whole life of a request. */
 export interface Asked {
   readonly user: UserId
@@ -23,6 +26,7 @@ export interface Asked {
   readonly filter: Filter
   readonly fullState: boolean
   readonly useStateAfter: boolean
+  readonly stateAfterName?: StateAfterName
 }
 
 /** One composition of an answer: what happened after `since` (everything, without) and not after `upTo`. */

@@ -141,11 +141,11 @@ async function wasOutside(needs: RoomEntryNeeds, room: RoomId, scope: Scope): Pr
 
 async function stateText(
   state: readonly StoredEvent[],
-  { useStateAfter }: Scope,
+  { useStateAfter, stateAfterName = 'state_after' }: Scope,
   write: EventWriter,
 ): Promise<string> {
   const texts = await write(state)
-  return `"${useStateAfter ? 'state_after' : 'state'}":${eventList(texts)}`
+  return `"${useStateAfter ? stateAfterName : 'state'}":${eventList(texts)}`
 }
 
 async function timelineText(

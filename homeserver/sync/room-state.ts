@@ -69,7 +69,14 @@ export async function readState(
 /** Members without whom the client cannot show the timeline or name the room. */
 function wantedMembers({ timeline, heroes, interval }: StateQuestion, scope: Scope): Set<StateKey> {
   const wanted = new Set<StateKey>()
-  for (const { event } of timeline) wanted.add(stateKeyOf(memberType, event.pdu.sender))
+  for (const { event } of timeline) {
+    const { type, stateKey, sender } = event.pdu
+    wanted.add(stateKeyOf(memberType, sender))
+    // Whoever takes no state from the timeline learns of no member by it.
+    if (scope.useStateAfter && type === memberType && stateKey !== undefined) {
+      wanted.add(stateKeyOf(memberType, stateKey))
+    }
+  }
   for (const hero of heroes) wanted.add(stateKeyOf(memberType, hero))
   if (interval.isWhole) wanted.add(stateKeyOf(memberType, scope.user))
   return wanted

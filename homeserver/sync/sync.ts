@@ -18,7 +18,14 @@ import { createFilters } from './filters.ts'
 import { createSentMembers } from './lazy-members.ts'
 import { readKeyCounts } from './other-parts.ts'
 import { createRecent } from './recent.ts'
-import { type Asked, readSince, type Since, tooFarAhead, writeToken } from './request.ts'
+import {
+  type Asked,
+  readSince,
+  type Since,
+  type StateAfterName,
+  tooFarAhead,
+  writeToken,
+} from './request.ts'
 import { createWaiters, type Watch } from './waiters.ts'
 
 export interface Sync {
@@ -34,6 +41,7 @@ export interface SyncRequest {
   readonly setPresence: 'offline' | 'online' | 'unavailable'
   readonly timeoutMs: number
   readonly useStateAfter: boolean
+  readonly stateAfterName?: StateAfterName
 }
 
 export interface SyncNeeds
@@ -104,9 +112,9 @@ export function createSync(needs: SyncNeeds): Sync {
   return {
     async sync(who, request, signal) {
       const { user, device } = who
-      const { fullState, useStateAfter, timeoutMs } = request
+      const { timeoutMs, fullState } = request
       const filter = await filters.read(user, request.filter)
-      const asked: Asked = { user, device, filter, fullState, useStateAfter }
+      const asked: Asked = { ...request, user, device, filter }
       const deadline = clock.now() + timeoutMs
       presence.touch(who, request.setPresence)
       for (let since = await begin(asked, request.since); ; ) {
