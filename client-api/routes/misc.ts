@@ -42,6 +42,8 @@ const versions = [
 const unstable_features = {
   'org.matrix.e2e_cross_signing': true,
   'org.matrix.msc2432': true,
+  'org.matrix.msc3391': true,
+  'org.matrix.msc3890': true,
   'org.matrix.msc4133.stable': true,
   'org.matrix.msc4222': true,
   'uk.tcpip.msc4133': true,

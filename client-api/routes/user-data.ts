@@ -45,6 +45,16 @@ export const userDataRoutes = ({
     await accountData.setRoom(who.user, params.roomId, params.type, body)
     return {}
   }),
+  route(api.deleteAccountData, async ({ params }, who) => {
+    requireSelf(who, params.userId)
+    await accountData.delete(who.user, params.type)
+    return {}
+  }),
+  route(api.deleteRoomAccountData, async ({ params }, who) => {
+    requireSelf(who, params.userId)
+    await accountData.deleteRoom(who.user, params.roomId, params.type)
+    return {}
+  }),
   route(api.getTags, async ({ params }, who) => {
     requireSelf(who, params.userId)
     return { tags: await accountData.tags(who.user, params.roomId) }

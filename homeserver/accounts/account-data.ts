@@ -35,7 +35,13 @@ export interface AccountData extends Tags {
   /** Throws M_BAD_JSON with status 405 for types that the server manages. */
   set(user: UserId, type: string, content: JsonObject): Promise<void>
   setRoom(user: UserId, room: RoomId, type: string, content: JsonObject): Promise<void>
-  /** Everything at or below `upTo` in the order in which it was last written, and always the push rules. */
+  /**
+   * Empty content stands for what was deleted: it is not there, but for whoever syncs from before the deletion. What
+   * is not there is passed over; throws as `set` does. {@link https://github.com/matrix-org/matrix-spec-proposals/pull/3391}
+   */
+  delete(user: UserId, type: string): Promise<void>
+  deleteRoom(user: UserId, room: RoomId, type: string): Promise<void>
+  /** Everything at or below `upTo` that is not deleted, in the order in which it was last written, and always the push rules. */
   all(user: UserId, upTo?: number): Promise<readonly AccountDatum[]>
   /** What was last written with after < position <= upTo. */
   changedSince(user: UserId, after: number, upTo: number): Promise<readonly AccountDatum[]>
@@ -91,7 +97,7 @@ export function createAccountData(needs: AccountDataNeeds): AccountData {
 
   async function get(user: UserId, room: RoomId | undefined, type: string): Promise<JsonObject> {
     const content = await find(user, room, type)
-    if (content === undefined) throw notFound('account data')
+    if (content === undefined || isDeleted(content)) throw notFound('account data')
     return content
   }
 
@@ -101,12 +107,17 @@ export function createAccountData(needs: AccountDataNeeds): AccountData {
     type: string,
     content: JsonObject,
   ): Promise<void> {
-    if (managedTypes.has(type)) {
-      throw new MatrixError('M_BAD_JSON', `${type} is managed by the server`, { status: 405 })
-    }
+    requireUnmanaged(type)
     requireStorable('type', type, typeBytesMax)
     if ((await find(user, room, type)) === undefined) await requireRoomForOneMore(user, room)
     await writeDone(log, { entries: [entry(user, room, type, content)] })
+  }
+
+  async function remove(user: UserId, room: RoomId | undefined, type: string): Promise<void> {
+    requireUnmanaged(type)
+    const content = await find(user, room, type)
+    if (content === undefined || isDeleted(content)) return
+    await writeDone(log, { entries: [entry(user, room, type, {})] })
   }
 
   async function requireRoomForOneMore(user: UserId, room: RoomId | undefined): Promise<void> {
@@ -137,7 +148,11 @@ export function createAccountData(needs: AccountDataNeeds): AccountData {
     findRoom: find,
     set: (user, type, content) => set(user, undefined, type, content),
     setRoom: set,
-    all: (user, upTo = Number.MAX_SAFE_INTEGER) => changedSince(user, -1, upTo),
+    delete: (user, type) => remove(user, undefined, type),
+    deleteRoom: remove,
+    async all(user, upTo = Number.MAX_SAFE_INTEGER) {
+      return (await changedSince(user, -1, upTo)).filter(({ content }) => content !== '{}')
+    },
     changedSince,
     ignoredUsers: (user) => ignored.get(user),
     ...createTags({ db, log, entry }),
@@ -159,7 +174,8 @@ export function createAccountData(needs: AccountDataNeeds): AccountData {
   }
 }
 
-function entry(
+/** The log entry that writes a piece of account data. */
+export function entry(
   user: UserId,
   room: RoomId | undefined,
   type: string,
@@ -209,6 +225,15 @@ function datumOf(row: queries.AccountDataRow): AccountDatum {
   return row.room_id === ''
     ? { type, content, position }
     : { room: row.room_id, type, content, position }
+}
+
+function requireUnmanaged(type: string): void {
+  if (!managedTypes.has(type)) return
+  throw new MatrixError('M_BAD_JSON', `${type} is managed by the server`, { status: 405 })
+}
+
+function isDeleted(content: JsonObject): boolean {
+  return Object.keys(content).length === 0
 }
 
 function ignoredIn(content: JsonObject | undefined): ReadonlySet<UserId> {

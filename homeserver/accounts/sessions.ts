@@ -14,6 +14,7 @@ import type { LogEntry, LogWriter, Tail } from '../stream/log.ts'
 import { writeDone } from '../stream/settled.ts'
 import { createTailedCache } from '../stream/tailed-cache.ts'
 import { hashOf } from './accounts.ts'
+import { deletedSettings } from './device-settings.ts'
 import { createLastSeen, type Seen } from './last-seen.ts'
 import * as queries from './queries.ts'
 
@@ -144,7 +145,8 @@ export function createSessions(needs: SessionsNeeds): Sessions {
     if (devices.length === 0) return
     const rows = devices.map((device) => ({ user_id: user, device_id: device }))
     const tables = { session_end: rows, device_keys_drop: rows, pusher_drop: rows }
-    await write(user, tables, await needs.deviceLists.deleted(user, devices))
+    const settings = await deletedSettings(db, user, devices)
+    await write(user, tables, [...(await needs.deviceLists.deleted(user, devices)), ...settings])
   }
 
   async function deviceIds(user: UserId): Promise<DeviceId[]> {

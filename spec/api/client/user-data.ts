@@ -100,6 +100,31 @@ export const setRoomAccountData = endpoint({
   reply: nothing,
 })
 
+// {@link https://github.com/matrix-org/matrix-spec-proposals/pull/3391}
+const unstable = '/_matrix/client/unstable/org.matrix.msc3391/user/{userId}'
+
+export const deleteAccountData = endpoint({
+  name: 'deleteAccountData',
+  method: 'DELETE',
+  auth: 'token',
+  rateLimit: 'write',
+  errors: ['M_FORBIDDEN'],
+  paths: [`${unstable}/account_data/{type}`],
+  params: { userId, type: dataType },
+  reply: nothing,
+})
+
+export const deleteRoomAccountData = endpoint({
+  name: 'deleteRoomAccountData',
+  method: 'DELETE',
+  auth: 'token',
+  rateLimit: 'write',
+  errors: ['M_FORBIDDEN'],
+  paths: [`${unstable}/rooms/{roomId}/account_data/{type}`],
+  params: { userId, roomId, type: dataType },
+  reply: nothing,
+})
+
 export const getTags = endpoint({
   name: 'getTags',
   method: 'GET',
