@@ -24,7 +24,7 @@ import { fillPath } from '../spec/endpoint.ts'
 import { notFound } from '../spec/errors.ts'
 import type { Json, JsonObject } from '../spec/json.ts'
 import { createClientApi } from './client-api.ts'
-import { noMedia, noPurges, noRooms, noSpaces } from './test-rooms.ts'
+import { noMedia, noPurges, noRooms, noSpaces, noThreads } from './test-rooms.ts'
 
 /** The whole border over the slices of users; there are no rooms. */
 async function start() {
@@ -76,6 +76,7 @@ async function start() {
     purges: noPurges,
     deletions: { begin: async () => '' },
     spaces: noSpaces,
+    threadSubscriptions: noThreads,
     media: noMedia,
     openid: createOpenid({ ...common, random: systemRandom }),
     memberships,

@@ -12,6 +12,7 @@ import type { ToDevice } from '../homeserver/encryption/to-device.ts'
 import type { Purges } from '../homeserver/events/purges.ts'
 import type { Media } from '../homeserver/media/media.ts'
 import type { Notifications } from '../homeserver/notifications/notifications.ts'
+import type { ThreadSubscriptions } from '../homeserver/notifications/thread-subscriptions.ts'
 import type { Clock } from '../homeserver/platform/clock.ts'
 import type { Logger } from '../homeserver/platform/log.ts'
 import type { Random } from '../homeserver/platform/random.ts'
@@ -68,6 +69,7 @@ export interface ClientApiNeeds {
   readonly typing: Typing
   readonly presence: Presence
   readonly notifications: Pick<Notifications, 'rules' | 'pushers'>
+  readonly threadSubscriptions: ThreadSubscriptions
   readonly rooms: Rooms & JumpToDate
   readonly spaces: Spaces
   readonly openid: Openid

@@ -1,5 +1,6 @@
 import type { Purges } from '../homeserver/events/purges.ts'
 import type { Media } from '../homeserver/media/media.ts'
+import type { ThreadSubscriptions } from '../homeserver/notifications/thread-subscriptions.ts'
 import type { Spaces } from '../homeserver/rooms/hierarchy.ts'
 import type { JumpToDate } from '../homeserver/rooms/jump-to-date.ts'
 import type { Rooms } from '../homeserver/rooms/rooms.ts'
@@ -45,6 +46,15 @@ export const noRooms: Rooms & JumpToDate = {
 
 /** For tests: an engine in which there is no space. */
 export const noSpaces: Spaces = { hierarchy: absent, summary: absent, forServer: absent }
+
+/** For tests: an engine without threads. */
+export const noThreads: ThreadSubscriptions = {
+  get: absent,
+  subscribe: absent,
+  unsubscribe: absent,
+  changesFor: async () => [],
+  subscribers: async () => new Set(),
+}
 
 /** For tests: an engine without files. */
 export const noMedia: Media = {

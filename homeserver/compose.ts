@@ -24,6 +24,7 @@ import { createJobs } from './jobs/jobs.ts'
 import { createMedia } from './media/media.ts'
 import { createNotifications } from './notifications/notifications.ts'
 import { createPushRules } from './notifications/push-rules.ts'
+import { createThreadSubscriptions } from './notifications/thread-subscriptions.ts'
 import type { Clock } from './platform/clock.ts'
 import type { Logger } from './platform/log.ts'
 import type { Random } from './platform/random.ts'
@@ -135,6 +136,7 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     ...{ ...base, memberships, owns, deviceNames, logger: needs.log },
     localDevicesOf: encryption.localDevicesOf,
   })
+  const threadSubscriptions = createThreadSubscriptions({ ...base, events, rooms })
   const notifications = createNotifications({
     ...base,
     ...{ pushRules, receipts, events, memberships, owns, log: needs.log },
@@ -145,7 +147,7 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     ...{ encryption, deviceLists, toDevice, keyBackup },
     ...{ events, rooms, spaces: rooms.spaces, memberships, remoteMembership },
     ...{ purges, deletions, media },
-    ...{ receipts, typing, presence, notifications },
+    ...{ receipts, typing, presence, notifications, threadSubscriptions },
   }
   const sync = createSync({ ...base, ...slices, log: needs.log })
 

@@ -23,6 +23,7 @@ import { sendingRoutes } from './sending.ts'
 import { sessionRoutes } from './session.ts'
 import { spaceRoutes } from './spaces.ts'
 import { syncRoutes } from './sync.ts'
+import { threadRoutes } from './threads.ts'
 import { userDataRoutes } from './user-data.ts'
 
 export type RouteNeeds = ClientApiNeeds & {
@@ -51,6 +52,7 @@ export function createRoutes(needs: RouteNeeds): readonly Route[] {
     ...keyBackupRoutes(needs),
     ...ephemeralRoutes(needs),
     ...pushRoutes(needs),
+    ...threadRoutes(needs),
     ...mediaRoutes(needs),
     ...adminRoutes(needs),
     ...federationAdminRoutes(needs),

@@ -46,6 +46,7 @@ const unstable_features = {
   'org.matrix.msc3890': true,
   'org.matrix.msc4133.stable': true,
   'org.matrix.msc4222': true,
+  'org.matrix.msc4306': true,
   'uk.tcpip.msc4133': true,
   'uk.tcpip.msc4133.stable': true,
 }

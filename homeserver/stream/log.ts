@@ -29,6 +29,8 @@ export const logKinds = {
   outOfBandMembership: 8,
   /** A to-device, device-list or similar EDU queued for remote servers; ref = destination. */
   outbox: 9,
+  /** `user` subscribed to a thread of `room` or unsubscribed from it; ref = id of its root. */
+  threadSubscription: 10,
 } as const
 export type LogKind = keyof typeof logKinds
 

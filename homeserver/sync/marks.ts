@@ -78,6 +78,7 @@ function mark(users: WatchedUsers, row: LogRow): void {
   switch (kind) {
     case 'accountData':
     case 'outOfBandMembership':
+    case 'threadSubscription':
       if (own !== undefined) touch(own, position)
       break
     case 'toDevice':

@@ -18,6 +18,7 @@ import * as sending from './client/sending.ts'
 import * as session from './client/session.ts'
 import * as spaces from './client/spaces.ts'
 import * as sync from './client/sync.ts'
+import * as threads from './client/threads.ts'
 import * as userData from './client/user-data.ts'
 
 /** Modules of the client-server API, in the order of the specification. */
@@ -39,6 +40,7 @@ const modules = {
   ...encryption,
   ...keyBackup,
   ...push,
+  ...threads,
   ...media,
   ...admin,
   ...adminFederation,
