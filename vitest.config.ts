@@ -42,6 +42,7 @@ export default defineConfig({
           ],
           testTimeout: 180_000,
           hookTimeout: 180_000,
+          retry: process.env['CI'] ? 1 : 0,
         },
       },
       { test: { name: 'tidy', include: ['conformance-tests/tidy.test.ts'], testTimeout: 30_000 } },
