@@ -1,4 +1,5 @@
 /** Tells other servers who of ours is typing and who is online; they hear of presence when they come into a room, too. */
+import type { Events } from '../homeserver/events/events.ts'
 import type { Clock } from '../homeserver/platform/clock.ts'
 import type { Logger } from '../homeserver/platform/log.ts'
 import type { Presence, PresenceState } from '../homeserver/presence/presence.ts'
@@ -18,10 +19,13 @@ interface Needs {
   readonly sender: Pick<Sender, 'sendToRoom' | 'sendTo'>
   readonly typing: Pick<Typing, 'onTyping'>
   readonly presence: Pick<Presence, 'onChange' | 'peek'>
-  readonly memberships: Pick<Memberships, 'sharingWith' | 'ofRoom' | 'localJoined'>
+  readonly memberships: Pick<Memberships, 'ofUser' | 'ofRoom' | 'localJoined' | 'joinedCount'>
+  readonly events: Pick<Events, 'serversIn'>
   readonly tail: Pick<Tail, 'subscribe'>
   /** Whether presence is for other servers at all. */
   readonly tellsPresence: boolean
+  /** In rooms of more members nobody looks who is online. */
+  readonly presenceMembersMax?: number
   readonly clock: Clock
   readonly log: Logger
 }
@@ -50,6 +54,7 @@ export function tellEphemeral(needs: Needs): Disposable {
 
 function tellPresence(needs: Needs): Disposable[] {
   const { sender, serverName, memberships, log } = needs
+  const { presenceMembersMax: membersMax = Number.MAX_SAFE_INTEGER } = needs
 
   function tell(user: UserId, state: PresenceState, servers: Iterable<ServerName>): void {
     const item = presenceItem(presenceOf(user, state, needs.clock.now()))
@@ -57,12 +62,21 @@ function tellPresence(needs: Needs): Disposable[] {
   }
 
   async function toEverybody(user: UserId, state: PresenceState): Promise<void> {
-    const others = await memberships.sharingWith(user)
-    tell(user, state, new Set([...others].map((other) => serverOfUser(other))))
+    const servers = new Set<ServerName>()
+    for (const { room, membership } of (await memberships.ofUser(user)).values()) {
+      if (membership !== 'join' || !(await isSmall(room))) continue
+      for (const server of await needs.events.serversIn(room)) servers.add(server)
+    }
+    tell(user, state, servers)
+  }
+
+  async function isSmall(room: RoomId): Promise<boolean> {
+    return (await memberships.joinedCount(room)) <= membersMax
   }
 
   /** Those who meet in a room learn of each other. */
   async function introduce(room: RoomId, user: UserId, position: number): Promise<void> {
+    if (!(await isSmall(room))) return
     const members = await memberships.ofRoom(room)
     const row = members.get(user)
     if (row?.membership !== 'join' || row.since !== position) return

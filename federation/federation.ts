@@ -35,7 +35,7 @@ export interface Engine
     | 'media'
   > {
   readonly events: Events
-  readonly memberships: Pick<Memberships, 'sharingWith' | 'ofRoom' | 'localJoined'>
+  readonly memberships: Pick<Memberships, 'ofUser' | 'ofRoom' | 'localJoined' | 'joinedCount'>
   readonly typing: Pick<Typing, 'onTyping' | 'onRemoteTyping'>
   readonly receipts: Pick<Receipts, 'onRemoteReceipts'>
   readonly presence: Pick<Presence, 'onChange' | 'peek' | 'onRemotePresence'>
@@ -60,6 +60,8 @@ export function createFederation(needs: {
   readonly isTrustedProxy: (address: string) => boolean
   /** Whether servers tell each other who is online. */
   readonly tellsPresence: boolean
+  /** Most joined users of a room whose servers are told who is online in it. */
+  readonly presenceMembersMax?: number
   readonly outbound: Outbound
   readonly engine: Engine
   readonly tail: ReadableLog

@@ -83,6 +83,7 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     ...base,
     ...{ key, keys, writer, log: needs.log, membershipRow: membershipRowOf, processes, jobs },
     ...{ redactionRetentionMs: config.redactionRetentionMs },
+    ignoredUsers: accountData.ignoredUsers,
   })
   const events = { ...localEvents, receive: receiveAtOwner(localEvents, owned) }
   const deviceLists = createDeviceLists({ ...base, memberships })

@@ -92,6 +92,12 @@ export const settingsSchema = z.strictObject({
   // Behaviour
   presence: flag(true, 'Whether people see who is online.'),
   federatePresence: flag(true, 'Whether servers tell each other who is online.'),
+  presenceMembersMax: integer(
+    1_000,
+    0,
+    1_000_000,
+    'Most members of a room whose servers are told who is online in it.',
+  ),
   rateLimits: flag(true, 'Whether requests are limited by account and address.'),
   defaultRoomVersion: z
     .enum(['10', '11', '12'])

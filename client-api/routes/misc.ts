@@ -42,6 +42,7 @@ const versions = [
 const unstable_features = {
   'org.matrix.e2e_cross_signing': true,
   'org.matrix.msc2432': true,
+  'org.matrix.msc3026.busy_presence': true,
   'org.matrix.msc3391': true,
   'org.matrix.msc3890': true,
   'org.matrix.msc4133.stable': true,

@@ -45,6 +45,7 @@ export interface AccountData extends Tags {
   all(user: UserId, upTo?: number): Promise<readonly AccountDatum[]>
   /** What was last written with after < position <= upTo. */
   changedSince(user: UserId, after: number, upTo: number): Promise<readonly AccountDatum[]>
+  /** Nobody ignores themselves. */
   ignoredUsers(user: UserId): Promise<ReadonlySet<UserId>>
   /** Answers the filter's id; the same filter has the same id. `filter` has passed the border's schema. */
   createFilter(user: UserId, filter: JsonObject): Promise<string>
@@ -79,7 +80,11 @@ export function createAccountData(needs: AccountDataNeeds): AccountData {
     tail,
     name: 'ignored_users',
     entriesMax: ignoreListsMax,
-    load: async (key) => ignoredIn(await find(userKey(key), undefined, 'm.ignored_user_list')),
+    load: async (key) => {
+      const users = ignoredIn(await find(userKey(key), undefined, 'm.ignored_user_list'))
+      users.delete(userKey(key))
+      return users
+    },
     staleBy: (row) =>
       row.kind === 'accountData' && row.ref === 'm.ignored_user_list' ? row.user : undefined,
   })
@@ -236,7 +241,7 @@ function isDeleted(content: JsonObject): boolean {
   return Object.keys(content).length === 0
 }
 
-function ignoredIn(content: JsonObject | undefined): ReadonlySet<UserId> {
+function ignoredIn(content: JsonObject | undefined): Set<UserId> {
   const users: Json | undefined = content?.['ignored_users']
   return new Set(isObject(users) ? Object.keys(users).filter(isUserId) : [])
 }

@@ -77,6 +77,7 @@ export async function assemble(foundation: Foundation): Promise<Assembled> {
     isTrustedProxy: proxiesOf(config.trustedProxies),
     ...(config.federationAddress !== '' && { federationAddress: config.federationAddress }),
     tellsPresence: config.presence && config.federatePresence,
+    presenceMembersMax: config.presenceMembersMax,
   })
   const client = createClientApi({
     ...foundation,

@@ -13,6 +13,8 @@ interface Needs {
   readonly store: EventStore
   readonly snapshots: Snapshots
   readonly views: RoomViews
+  /** Whom a user ignores; nobody does when absent. */
+  readonly ignoredUsers?: (user: UserId) => Promise<ReadonlySet<UserId>>
 }
 
 const visibilityType = 'm.room.history_visibility'
@@ -26,6 +28,7 @@ export function createVisibility({
   store,
   snapshots,
   views,
+  ignoredUsers,
 }: Needs): Pick<Events, 'visibleTo' | 'serverMaySee'> {
   async function entryAt(root: StateRoot | undefined, key: StateKey): Promise<Pdu | undefined> {
     if (root === undefined) return undefined
@@ -63,9 +66,12 @@ export function createVisibility({
       const read = reader()
       const memberKey = stateKeyOf(memberType, user)
       const currents = new Map<string, StoredEvent | undefined>()
+      const ignored = await ignoredUsers?.(user)
       for (const event of events) {
         const { pdu } = event
         if (pdu.type === dummyType) continue
+        // Of those whom one ignores only state is shown. {@link https://spec.matrix.org/v1.19/client-server-api/#ignoring-users}
+        if (pdu.stateKey === undefined && ignored?.has(pdu.sender)) continue
         if (!currents.has(pdu.roomId)) currents.set(pdu.roomId, await currentMember(event, user))
         const current = currents.get(pdu.roomId)
         const now = current && membershipOf(current.pdu)

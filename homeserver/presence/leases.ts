@@ -1,5 +1,7 @@
+/** Somebody who is there and does not want to be disturbed. {@link https://github.com/matrix-org/matrix-spec-proposals/pull/3026} */
+export const busyKind = 'org.matrix.msc3026.busy'
 /** What a device or a user can be, the most present first. */
-export const presenceKinds = ['online', 'unavailable', 'offline'] as const
+export const presenceKinds = [busyKind, 'online', 'unavailable', 'offline'] as const
 export type PresenceKind = (typeof presenceKinds)[number]
 
 /** A device counts as being so until then. */
@@ -12,6 +14,8 @@ interface Lease {
 export interface Person {
   /** By device, by other process, or by the user's server. */
   readonly leases: Map<string, Lease>
+  /** Devices that said to be busy, in any process: they are until they say something else or all are gone. */
+  busy: ReadonlySet<string>
   lastActiveTs: number
   statusMsg?: string
   /** What the user's own server says of it; of users of this one it follows from `lastActiveTs`. */

@@ -148,13 +148,40 @@ it('is what the most present device is', async () => {
   const phone = { ...alice, device: parseDeviceId('B') }
   presence.touch(phone, 'online')
   expect(await presence.get(alice.user)).toMatchObject({ presence: 'online', statusMsg: 'away' })
+  // To sync without being marked as online takes nothing back.
   presence.touch(phone, 'offline')
+  expect(await presence.get(alice.user)).toMatchObject({ presence: 'online' })
+  await presence.set(phone, { presence: 'offline' })
   expect(await presence.get(alice.user)).toMatchObject({ presence: 'unavailable' })
   await expect(
     presence.set(alice, { presence: 'online', statusMsg: 'x'.repeat(3000) }),
   ).rejects.toMatchObject({
     errcode: 'M_INVALID_PARAM',
   })
+})
+
+it('is busy, on whichever process the device syncs, until the device says something else', async () => {
+  const { clock, alice, presence, start, reads } = setUp('busy')
+  const elsewhere = start()
+  const busy = { presence: 'org.matrix.msc3026.busy' }
+  await presence.set(alice, { presence: 'org.matrix.msc3026.busy', statusMsg: 'in a call' })
+  for (let ms = 0; ms < 400_000; ms += 20_000) {
+    elsewhere.touch(alice, 'online')
+    await clock.advance(20_000)
+  }
+  // Nobody who is busy becomes idle, and a second device that is online changes nothing.
+  presence.touch({ ...alice, device: parseDeviceId('B') }, 'online')
+  expect(await elsewhere.get(alice.user)).toMatchObject({ ...busy, currentlyActive: false })
+  reads(alice.user)
+  expect(await presence.get(alice.user)).toMatchObject(busy)
+  await elsewhere.set(alice, { presence: 'online' })
+  for (const one of [presence, elsewhere]) {
+    await expect.poll(async () => (await one.get(alice.user)).presence).toBe('online')
+  }
+  await presence.set(alice, { presence: 'org.matrix.msc3026.busy' })
+  await clock.advance(60_000)
+  presence.touch(alice, 'online')
+  expect(await presence.get(alice.user)).toMatchObject({ presence: 'online' })
 })
 
 it('is known to the other processes, and the status outlives them all', async () => {

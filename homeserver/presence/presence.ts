@@ -24,6 +24,7 @@ import type { Memberships, Requester } from '../rooms/rooms.ts'
 import type { LogRow, Tail } from '../stream/log.ts'
 import {
   bump,
+  busyKind,
   mostPresent,
   type Person,
   type PresenceKind,
@@ -57,7 +58,7 @@ export interface Presence extends AsyncDisposable {
   get(user: UserId): Promise<PresenceState>
   /** As `get`; throws M_FORBIDDEN when the requester shares no room with the user. */
   see(who: Requester, user: UserId): Promise<PresenceState>
-  /** A device syncs: it counts as being so for half a minute. */
+  /** A device syncs: it counts as being so for half a minute, or as busy when it said so; `offline` says nothing. */
   touch(who: Requester, setPresence: PresenceKind): void
   /** What a user is who is known here not to be offline. */
   peek(user: UserId): PresenceState | undefined
@@ -143,8 +144,10 @@ export function createPresence(needs: PresenceNeeds): Presence {
   function settle(user: UserId, person: Person): boolean {
     const state = stateOf(person)
     const { presence, statusMsg } = state
-    if (presence === 'offline') alive.delete(user)
-    else alive.add(user)
+    if (presence === 'offline') {
+      alive.delete(user)
+      person.busy = nobody
+    } else alive.add(user)
     const { shown } = person
     if (presence === shown.presence && statusMsg === shown.statusMsg) return false
     person.shown = { presence, statusMsg }
@@ -193,19 +196,21 @@ export function createPresence(needs: PresenceNeeds): Presence {
     if (bump(person, clock.now())) settle(user, person)
   }
 
-  function publish(user: UserId, person: Person, force: boolean): void {
+  /** `busy` is told when a device has said something about it. */
+  function publish(user: UserId, person: Person, force: boolean, busy?: readonly string[]): void {
     if (!force && clock.now() - person.publishedAt < publishEveryMs) return
     person.publishedAt = clock.now()
     const presence = mostPresent(person, clock.now(), true)
     const { statusMsg, lastActiveTs, currentlyActive } = person
-    const said = { user, from: needs.self, presence, statusMsg, lastActiveTs, currentlyActive }
+    const told = { user, from: needs.self, presence, statusMsg, lastActiveTs, currentlyActive }
+    const said = busy === undefined ? told : { ...told, busy }
     bus.publish(topic, JSON.stringify(said))
   }
 
   function onBus(message: string): void {
     const said: unknown = JSON.parse(message)
     if (!isObject(said) || !isUserId(said['user'])) return
-    const { user, from, presence, statusMsg, lastActiveTs, currentlyActive } = said
+    const { user, from, presence, statusMsg, lastActiveTs, currentlyActive, busy } = said
     const kind = presenceKinds.find((one) => one === presence)
     if (kind === undefined) return
     const person = people.get(user) ?? keep(user, personOf(undefined))
@@ -217,6 +222,7 @@ export function createPresence(needs: PresenceNeeds): Presence {
     if (typeof lastActiveTs === 'number')
       person.lastActiveTs = Math.max(person.lastActiveTs, lastActiveTs)
     if (typeof currentlyActive === 'boolean') person.currentlyActive = currentlyActive
+    if (Array.isArray(busy)) person.busy = new Set(busy.map(String))
     settle(user, person)
   }
 
@@ -249,7 +255,7 @@ export function createPresence(needs: PresenceNeeds): Presence {
   }
 
   function touch(who: Requester, setPresence: PresenceKind): void {
-    if (!enabled) return
+    if (!enabled || setPresence === 'offline') return
     const person = people.get(who.user)
     if (person === undefined) {
       // The sync goes on meanwhile; a failure here only makes the user look offline until the next one.
@@ -262,7 +268,8 @@ export function createPresence(needs: PresenceNeeds): Presence {
     // To come is to do something; to stay is not.
     if (setPresence === 'online' && mostPresent(person, clock.now()) !== 'online')
       person.lastActiveTs = clock.now()
-    lease(person, who.device ?? '', setPresence, syncLeaseMs)
+    const device = who.device ?? ''
+    lease(person, device, person.busy.has(device) ? busyKind : setPresence, syncLeaseMs)
     unwritten.add(who.user)
     publish(who.user, person, settle(who.user, person))
   }
@@ -306,11 +313,15 @@ export function createPresence(needs: PresenceNeeds): Presence {
       const person = await load(who.user)
       if (statusMsg === undefined || statusMsg === '') delete person.statusMsg
       else person.statusMsg = statusMsg
-      if (presence === 'online') person.lastActiveTs = clock.now()
-      lease(person, who.device ?? '', presence, syncLeaseMs)
+      if (presence === 'online' || presence === busyKind) person.lastActiveTs = clock.now()
+      const device = who.device ?? ''
+      lease(person, device, presence, syncLeaseMs)
+      const others = [...person.busy].filter((one) => one !== device)
+      const busy = presence === busyKind ? [...others, device] : others
+      person.busy = new Set(busy)
       unwritten.add(who.user)
       settle(who.user, person)
-      publish(who.user, person, true)
+      publish(who.user, person, true, busy)
     },
     get,
     async see(who, user) {
@@ -352,9 +363,12 @@ export function createPresence(needs: PresenceNeeds): Presence {
   }
 }
 
+const nobody: ReadonlySet<string> = new Set()
+
 function personOf(row: queries.PresenceRow | undefined): Person {
   return {
     leases: new Map(),
+    busy: nobody,
     lastActiveTs: row?.last_active_ts ?? 0,
     publishedAt: 0,
     toldAt: 0,

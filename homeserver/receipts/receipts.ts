@@ -49,10 +49,14 @@ export interface Receipts {
   /** Content of the m.receipt event of each room in which something moved with after < position <= upTo. */
   since(
     rooms: readonly RoomId[],
-    range: { after: number; upTo: number; viewer: UserId },
+    range: { after: number; upTo: number; viewer: UserId; ignored?: ReadonlySet<UserId> },
   ): Promise<ReadonlyMap<RoomId, JsonObject>>
   /** The same from log rows that are at hand. */
-  contentOf(rows: readonly LogRow[], viewer: UserId): JsonObject | undefined
+  contentOf(
+    rows: readonly LogRow[],
+    viewer: UserId,
+    ignored?: ReadonlySet<UserId>,
+  ): JsonObject | undefined
   /** A user's receipts in a room. */
   ofUser(room: RoomId, user: UserId): Promise<readonly Receipt[]>
   /** Who moved a receipt in the room after a position. */
@@ -170,6 +174,7 @@ export function createReceipts(needs: ReceiptsNeeds): Receipts {
       const rows = await queries.receiptsBetween(db, rooms, { ...range, limit: receiptsPerRoomMax })
       const byRoom = new Map<RoomId, queries.ReceiptRow[]>()
       for (const row of rows) {
+        if (range.ignored?.has(row.user_id)) continue
         const ofRoom = byRoom.get(row.room_id)
         if (ofRoom === undefined) byRoom.set(row.room_id, [row])
         else ofRoom.push(row)
@@ -181,9 +186,9 @@ export function createReceipts(needs: ReceiptsNeeds): Receipts {
         ]),
       )
     },
-    contentOf(rows, viewer) {
+    contentOf(rows, viewer, ignored) {
       const seen = rows.flatMap((row) => {
-        if (row.kind !== 'receipt' || row.user === undefined) return []
+        if (row.kind !== 'receipt' || row.user === undefined || ignored?.has(row.user)) return []
         const receipt = receiptOf(row)
         return receipt.type === 'm.read.private' && row.user !== viewer
           ? []

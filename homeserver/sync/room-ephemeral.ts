@@ -54,7 +54,7 @@ function typingIn(
 async function readReceipts(
   { receipts, recent }: EphemeralNeeds,
   joined: readonly MembershipRow[],
-  { since, upTo, user }: Scope,
+  { since, upTo, user, ignored }: Scope,
 ): Promise<ReadonlyMap<RoomId, JsonObject>> {
   const found = new Map<RoomId, JsonObject>()
   const toRead = new Map<number, RoomId[]>()
@@ -66,11 +66,16 @@ async function readReceipts(
       continue
     }
     const rows = recent.ofRoom(room, after, upTo).filter(({ kind }) => kind === 'receipt')
-    const content = rows.length === 0 ? undefined : receipts.contentOf(rows, user)
+    const content = rows.length === 0 ? undefined : receipts.contentOf(rows, user, ignored)
     if (content !== undefined) found.set(room, content)
   }
   for (const [after, rooms] of toRead) {
-    for (const [room, content] of await receipts.since(rooms, { after, upTo, viewer: user })) {
+    for (const [room, content] of await receipts.since(rooms, {
+      after,
+      upTo,
+      viewer: user,
+      ignored,
+    })) {
       found.set(room, content)
     }
   }

@@ -255,6 +255,21 @@ describe('invites', () => {
     expect(bodies(answer, room)).toEqual(['mark'])
     expect(answer.rooms?.invite).toBeUndefined()
   })
+
+  it('who are ignored leave no receipts and do not type', async () => {
+    const { alice, bob, room } = await twoInRoom()
+    const event = await say(home, room, alice, 'read me')
+    await home.accountData.set(alice, 'm.ignored_user_list', { ignored_users: { [bob]: {} } })
+    const { next_batch: since } = await ask(home, alice)
+    await home.receipts.mark(requester(bob), room, 'm.read', event.pdu.eventId)
+    await home.typing.setTyping(requester(bob), room, true)
+    await say(home, room, alice, 'mark')
+    await using fresh = await testProcess(database, { isForgetful: true })
+    for (const process of [home, fresh]) {
+      expect(JSON.stringify(await ask(process, alice, { since }))).not.toContain(bob)
+      expect(JSON.stringify((await ask(process, alice)).rooms)).not.toContain('m.receipt')
+    }
+  })
 })
 
 describe('beside events', () => {

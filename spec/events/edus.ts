@@ -41,7 +41,7 @@ export const presenceEduSchema = z.object({
     .array(
       z.looseObject({
         user_id: userIdSchema,
-        presence: z.enum(['online', 'unavailable', 'offline']),
+        presence: z.enum(['online', 'unavailable', 'offline', 'org.matrix.msc3026.busy']),
         last_active_ago: timestamp.optional(),
         status_msg: z.string().max(2_048).nullish(),
         currently_active: z.boolean().optional(),

@@ -74,7 +74,7 @@ export const setPresence = endpoint({
   paths: ['/_matrix/client/v3/presence/{userId}/status'],
   params: { userId },
   body: z.object({
-    presence: z.enum(['online', 'offline', 'unavailable']),
+    presence: z.enum(['online', 'offline', 'unavailable', 'org.matrix.msc3026.busy']),
     status_msg: z.string().max(1024).nullable().exactOptional(),
   }),
   reply: nothing,
