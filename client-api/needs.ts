@@ -6,6 +6,7 @@ import type { Profiles } from '../homeserver/accounts/profiles.ts'
 import type { Sessions } from '../homeserver/accounts/sessions.ts'
 import type { Config } from '../homeserver/config.ts'
 import type { Administration } from '../homeserver/destinations/administration.ts'
+import type { DehydratedDevices } from '../homeserver/encryption/dehydrated-devices.ts'
 import type { Encryption } from '../homeserver/encryption/encryption.ts'
 import type { KeyBackup } from '../homeserver/encryption/key-backup.ts'
 import type { ToDevice } from '../homeserver/encryption/to-device.ts'
@@ -65,6 +66,7 @@ export interface ClientApiNeeds {
   readonly encryption: Encryption
   readonly toDevice: ToDevice
   readonly keyBackup: KeyBackup
+  readonly dehydratedDevices: DehydratedDevices
   readonly receipts: Receipts
   readonly typing: Typing
   readonly presence: Presence

@@ -13,6 +13,7 @@ import { createSessions } from './accounts/sessions.ts'
 import { loadAppservices } from './appservices/appservices.ts'
 import { type Config, mediaFolder } from './config.ts'
 import type { Database } from './database/database.ts'
+import { createDehydratedDevices } from './encryption/dehydrated-devices.ts'
 import { createDeviceLists } from './encryption/device-lists.ts'
 import { createEncryption } from './encryption/encryption.ts'
 import { createIntroductions } from './encryption/introductions.ts'
@@ -93,6 +94,7 @@ export async function createHomeserver(needs: HomeserverNeeds) {
   const encryption = createEncryption({ ...base, deviceLists, memberships, deviceNames })
   const toDevice = createToDevice({ ...base, deviceNames })
   const keyBackup = createKeyBackup(base)
+  const dehydratedDevices = createDehydratedDevices({ ...base, encryption, toDevice, sessions })
 
   // Profiles and rooms tell each other: a name goes into rooms, and member events are filled from profiles.
   const profiles: Profiles = createProfiles({
@@ -145,7 +147,7 @@ export async function createHomeserver(needs: HomeserverNeeds) {
   const slices = {
     thirdParty: rooms,
     ...{ accounts, sessions, interactiveAuth, openid, profiles, accountData, appservices },
-    ...{ encryption, deviceLists, toDevice, keyBackup },
+    ...{ encryption, deviceLists, toDevice, keyBackup, dehydratedDevices },
     ...{ events, rooms, spaces: rooms.spaces, memberships, remoteMembership },
     ...{ purges, deletions, media },
     ...{ receipts, typing, presence, notifications, threadSubscriptions },

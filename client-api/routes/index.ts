@@ -6,6 +6,7 @@ import { accountRoutes } from './account.ts'
 import { adminRoutes } from './admin.ts'
 import { federationAdminRoutes } from './admin-federation.ts'
 import { roomAdminRoutes } from './admin-rooms.ts'
+import { dehydratedDeviceRoutes } from './dehydrated-devices.ts'
 import { deviceRoutes } from './devices.ts'
 import { directoryRoutes } from './directory.ts'
 import { encryptionRoutes } from './encryption.ts'
@@ -50,6 +51,7 @@ export function createRoutes(needs: RouteNeeds): readonly Route[] {
     ...deviceRoutes(needs),
     ...encryptionRoutes(needs),
     ...keyBackupRoutes(needs),
+    ...dehydratedDeviceRoutes(needs),
     ...ephemeralRoutes(needs),
     ...pushRoutes(needs),
     ...threadRoutes(needs),

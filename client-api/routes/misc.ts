@@ -45,6 +45,7 @@ const unstable_features = {
   'org.matrix.msc3026.busy_presence': true,
   'org.matrix.msc3391': true,
   'org.matrix.msc3890': true,
+  'org.matrix.msc3814': true,
   'org.matrix.msc4133.stable': true,
   'org.matrix.msc4222': true,
   'org.matrix.msc4306': true,

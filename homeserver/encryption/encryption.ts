@@ -7,7 +7,7 @@ import type { JsonObject } from '../../spec/json.ts'
 import type { Database } from '../database/database.ts'
 import type { Remote } from '../ports.ts'
 import type { Memberships, Requester } from '../rooms/rooms.ts'
-import type { LogWriter, Tail } from '../stream/log.ts'
+import type { LogEntry, LogWriter, Tail } from '../stream/log.ts'
 import { createClaims } from './claims.ts'
 import { createCrossSigning } from './cross-signing.ts'
 import type { DeviceLists } from './device-lists.ts'
@@ -20,6 +20,8 @@ import { createUploads } from './uploads.ts'
 export interface Encryption {
   /** Answers the counts of one-time keys. Throws M_INVALID_PARAM for keys that are not the requester's device's. */
   upload(who: Requester, body: JsonObject): Promise<Readonly<Record<string, number>>>
+  /** What a write of such keys of a device consists of. Throws as `upload`. */
+  uploadEntries(user: UserId, device: DeviceId, body: JsonObject): Promise<readonly LogEntry[]>
   /** The answer of POST /keys/query. `deviceKeys` maps users to lists of devices; an empty list means all. */
   query(who: Requester, deviceKeys: JsonObject): Promise<JsonObject>
   /** The answer of POST /keys/claim. `oneTimeKeys` maps users to devices to algorithms. */
@@ -58,11 +60,13 @@ export interface EncryptionNeeds {
 
 export function createEncryption(needs: EncryptionNeeds): Encryption {
   const counts = createKeyCounts(needs)
+  const uploads = createUploads({ ...needs, counts: counts.exact })
   const queries = createKeyQueries(needs)
   const claims = createClaims(needs)
   const crossSigning = createCrossSigning(needs)
   return {
-    upload: createUploads({ ...needs, counts: counts.exact }),
+    upload: uploads.upload,
+    uploadEntries: uploads.entriesOf,
     query: (who, deviceKeys) => queries.query(who.user, deviceKeys),
     claim: (_who, oneTimeKeys) => claims.claim(oneTimeKeys),
     counts: counts.counts,

@@ -309,3 +309,15 @@ export async function positionBeyond(
     order by position desc offset ${keep} limit 1`
   return row?.position
 }
+
+/** What is kept of a user's dehydrated device; `device_data` is JSON text. */
+export interface DehydratedRow {
+  readonly device_id: DeviceId
+  readonly device_data: string
+}
+
+export async function dehydratedDeviceOf(db: Db, user: UserId): Promise<DehydratedRow | undefined> {
+  const [row] = await db<DehydratedRow>`
+    select device_id, device_data from dehydrated_devices where user_id = ${user}`
+  return row
+}

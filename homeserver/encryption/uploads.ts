@@ -81,10 +81,8 @@ export function createUploads(needs: {
     }
   }
 
-  return async function upload(who: Requester, body: JsonObject): Promise<Counts> {
-    const { user, device } = who
-    if (device === undefined)
-      throw new MatrixError('M_FORBIDDEN', 'keys belong to a device: this token has none')
+  /** What a write of these keys consists of; empty when they are all stored already. */
+  async function entriesOf(user: UserId, device: DeviceId, body: JsonObject): Promise<LogEntry[]> {
     const entries: LogEntry[] = []
     const given = body['device_keys']
     if (given !== undefined && given !== null)
@@ -103,9 +101,18 @@ export function createUploads(needs: {
       const tables = { one_time_keys: oneTime.map(named), fallback_keys: fallback.map(named) }
       entries.push(countsChanged(user, device, tables))
     }
+    return entries
+  }
+
+  async function upload({ user, device }: Requester, body: JsonObject): Promise<Counts> {
+    if (device === undefined)
+      throw new MatrixError('M_FORBIDDEN', 'keys belong to a device: this token has none')
+    const entries = await entriesOf(user, device, body)
     if (entries.length > 0) await writeDone(log, { entries })
     return await needs.counts(user, device)
   }
+
+  return { upload, entriesOf }
 }
 
 /** The identity keys must name the device they are uploaded by. */

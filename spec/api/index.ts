@@ -2,6 +2,7 @@ import * as account from './client/account.ts'
 import * as admin from './client/admin.ts'
 import * as adminFederation from './client/admin-federation.ts'
 import * as adminRooms from './client/admin-rooms.ts'
+import * as dehydratedDevices from './client/dehydrated-devices.ts'
 import * as directory from './client/directory.ts'
 import * as encryption from './client/encryption.ts'
 import * as ephemeral from './client/ephemeral.ts'
@@ -39,6 +40,7 @@ const modules = {
   ...ephemeral,
   ...encryption,
   ...keyBackup,
+  ...dehydratedDevices,
   ...push,
   ...threads,
   ...media,
