@@ -136,6 +136,44 @@ describe('push rules', () => {
     expect(answer.status).toBe(400)
   })
 
+  it('show the actions that were set, also the historical ones', async () => {
+    const alice = await register(server)
+    const where = path(`${rules}/global/sender`, alice.userId)
+    await alice.call('PUT', where, { body: { actions: ['dont_notify'] } })
+    const { sender } = await readRules(alice)
+    expect(sender).toEqual([
+      expect.objectContaining({
+        rule_id: alice.userId,
+        default: false,
+        enabled: true,
+        actions: ['dont_notify'],
+      }),
+    ])
+  })
+
+  it('tell of polls, and not of the answers to them', async () => {
+    const alice = await register(server)
+    const { override, underride } = await readRules(alice)
+    const ofType = (name: string) => ({
+      kind: 'event_match',
+      key: 'type',
+      pattern: `org.matrix.msc3381.poll.${name}`,
+    })
+    const inPairs = { kind: 'room_member_count', is: '2' }
+    const sound = { set_tweak: 'sound', value: 'default' }
+    const common = { default: true, enabled: true }
+    const id = (name: string) => `.org.matrix.msc3930.rule.poll_${name}`
+    const wanted = (name: string, conditions: object[], actions: unknown[]) =>
+      expect.objectContaining({ ...common, rule_id: id(name), conditions, actions })
+    expect(override).toContainEqual(wanted('response', [ofType('response')], []))
+    for (const name of ['start', 'end']) {
+      expect(underride).toContainEqual(wanted(name, [ofType(name)], ['notify']))
+      expect(underride).toContainEqual(
+        wanted(`${name}_one_to_one`, [inPairs, ofType(name)], ['notify', sound]),
+      )
+    }
+  })
+
   it('that nobody made are not found', async () => {
     const alice = await register(server)
     for (const where of [

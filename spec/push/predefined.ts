@@ -26,6 +26,7 @@ export function defaultRules(userId: string): PushRuleset {
       reaction,
       serverAcl,
       suppressEdits,
+      pollResponse,
     ],
     content: [],
     room: [],
@@ -71,6 +72,15 @@ const suppressEdits = rule(
   [{ kind: 'event_property_is', key: 'content.m\\.relates_to.rel_type', value: 'm.replace' }],
 )
 
+// {@link https://github.com/matrix-org/matrix-spec-proposals/pull/3930} the names of polls before they are in the specification.
+const pollResponse = rule(
+  '.org.matrix.msc3930.rule.poll_response',
+  [],
+  [matches('type', 'org.matrix.msc3381.poll.response')],
+)
+const pollStarts = matches('type', 'org.matrix.msc3381.poll.start')
+const pollEnds = matches('type', 'org.matrix.msc3381.poll.end')
+
 const inPairs: PushCondition = { kind: 'room_member_count', is: '2' }
 const underride: readonly PushRule[] = [
   rule(
@@ -82,6 +92,10 @@ const underride: readonly PushRule[] = [
   rule('.m.rule.room_one_to_one', loud, [inPairs, matches('type', 'm.room.message')]),
   rule('.m.rule.message', ['notify'], [matches('type', 'm.room.message')]),
   rule('.m.rule.encrypted', ['notify'], [matches('type', 'm.room.encrypted')]),
+  rule('.org.matrix.msc3930.rule.poll_start_one_to_one', loud, [inPairs, pollStarts]),
+  rule('.org.matrix.msc3930.rule.poll_start', ['notify'], [pollStarts]),
+  rule('.org.matrix.msc3930.rule.poll_end_one_to_one', loud, [inPairs, pollEnds]),
+  rule('.org.matrix.msc3930.rule.poll_end', ['notify'], [pollEnds]),
 ]
 
 function rule(

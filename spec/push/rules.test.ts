@@ -60,6 +60,7 @@ describe('the predefined rules', () => {
       '.m.rule.reaction',
       '.m.rule.room.server_acl',
       '.m.rule.suppress_edits',
+      '.org.matrix.msc3930.rule.poll_response',
     ])
     expect(ids(noPushRules, 'underride')).toEqual([
       '.m.rule.call',
@@ -67,6 +68,10 @@ describe('the predefined rules', () => {
       '.m.rule.room_one_to_one',
       '.m.rule.message',
       '.m.rule.encrypted',
+      '.org.matrix.msc3930.rule.poll_start_one_to_one',
+      '.org.matrix.msc3930.rule.poll_start',
+      '.org.matrix.msc3930.rule.poll_end_one_to_one',
+      '.org.matrix.msc3930.rule.poll_end',
     ])
     for (const kind of ['content', 'room', 'sender'] as const)
       expect(ids(noPushRules, kind)).toEqual([])
