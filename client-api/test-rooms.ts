@@ -63,7 +63,7 @@ export const noMedia: Media = {
   create: absent,
   fill: absent,
   get: absent,
-  isThumbnail: () => false,
+  thumbnail: absent,
   read: () => {
     throw notFound('file')
   },

@@ -9,7 +9,7 @@ export function createLocalMedia({
   media,
   serverName,
 }: {
-  readonly media: Pick<Media, 'get' | 'read' | 'isThumbnail'>
+  readonly media: Pick<Media, 'get' | 'read' | 'thumbnail'>
   readonly serverName: ServerName
 }): LocalMedia {
   function answerOf(content: MediaContent): MediaAnswer {
@@ -25,9 +25,9 @@ export function createLocalMedia({
   return {
     content: async (mediaId, { timeoutMs }) =>
       answerOf(await media.get(serverName, mediaId, { timeoutMs, remote: false })),
-    async thumbnail(mediaId, _query, { timeoutMs }) {
+    async thumbnail(mediaId, wish, { timeoutMs }) {
       const content = await media.get(serverName, mediaId, { timeoutMs, remote: false })
-      return media.isThumbnail(content) ? answerOf(content) : undefined
+      return answerOf(await media.thumbnail(content, wish))
     },
   }
 }

@@ -1,5 +1,5 @@
 import { tooLarge } from '../../homeserver/media/blobs.ts'
-import type { GetOptions, Media, Upload } from '../../homeserver/media/media.ts'
+import type { GetOptions, Media, ThumbnailWish, Upload } from '../../homeserver/media/media.ts'
 import * as api from '../../spec/api/client/media.ts'
 import { cleanFileName } from '../../spec/content-disposition.ts'
 import { MatrixError, notFound } from '../../spec/errors.ts'
@@ -32,10 +32,9 @@ export const mediaRoutes = ({ media, config }: Pick<ClientApiNeeds, 'media' | 'c
     return fileAnswer(media, content, from, cleanFileName(place.fileName))
   }
 
-  async function thumbnail(place: Place, query: Query, from: Origin) {
+  async function thumbnail(place: Place, query: Query & ThumbnailWish, from: Origin) {
     const content = await media.get(place.serverName, place.mediaId, optionsOf(query, from))
-    if (!media.isThumbnail(content)) throw notFound('Thumbnail')
-    return fileAnswer(media, content, from, undefined)
+    return fileAnswer(media, await media.thumbnail(content, query), from, undefined)
   }
 
   return [

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { type Client, register } from '../harness/client.ts'
 import { server } from '../harness/fixtures.ts'
 import { ask, path, type RequestOptions } from '../harness/http.ts'
-import { mediaPathOf, picture, upload } from '../harness/media.ts'
+import { mediaPathOf, picture, pictureOf, sizeOfPicture, upload } from '../harness/media.ts'
 
 const endpoints = ['/_matrix/client/v1/media/download', '/_matrix/media/v3/download'] as const
 const names = ['ascii', 'name with spaces', 'name;with;semicolons', 'Ünï☕ode']
@@ -110,6 +110,31 @@ describe('a thumbnail', () => {
       expect(answer.text).toContain('PNG')
     },
   )
+
+  it('is smaller than the picture, and as large as is wanted', async () => {
+    const alice = await register(server)
+    const uri = await upload(alice, pictureOf(1_000, 500), { type: 'image/png' })
+    const where = mediaPathOf('/_matrix/client/v1/media/thumbnail', uri)
+    const sizeOf = async (query: string) => {
+      const answer = await fetch(`${server.clientUrl}${where}?${query}`, {
+        headers: { authorization: `Bearer ${alice.token}` },
+      })
+      return sizeOfPicture(new Uint8Array(await answer.arrayBuffer()))
+    }
+    expect(await sizeOf('width=32&height=32&method=crop')).toEqual([32, 32])
+    expect(await sizeOf('width=320&height=240&method=scale')).toEqual([320, 160])
+  })
+
+  it('of what is no picture is refused', async () => {
+    const alice = await register(server)
+    const uri = await upload(alice, 'hello', { type: 'text/plain' })
+    const query = { width: 32, height: 32, method: 'scale' }
+    const where = mediaPathOf('/_matrix/client/v1/media/thumbnail', uri)
+    expect(await alice.ask('GET', where, { query })).toMatchObject({
+      status: 400,
+      body: { errcode: 'M_UNKNOWN' },
+    })
+  })
 })
 
 describe('an id whose file comes later', () => {

@@ -145,11 +145,3 @@ it('fetches nothing for who does not want it, and tells what the other server sa
     errcode: 'M_NOT_FOUND',
   })
 })
-
-it('shows small pictures for thumbnails, and nothing that has script', () => {
-  const sized = (contentType: string, sizeBytes: number) =>
-    media.isThumbnail({ contentType, sizeBytes, hash: '', fileName: undefined })
-  expect(sized('image/PNG; x=y', 10)).toBe(true)
-  expect(sized('image/svg+xml', 10)).toBe(false)
-  expect(sized('image/png', mediaLimits.thumbnailBytes + 1)).toBe(false)
-})

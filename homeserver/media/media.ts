@@ -2,7 +2,6 @@
  * Files: those of our users, and copies of those of other servers. Owns `media` and the folder of the bytes. A file is
  * whole and durable, or not there; the same bytes are kept once.
  */
-import { plainType } from '../../spec/content-disposition.ts'
 import { MatrixError, notFound } from '../../spec/errors.ts'
 import type { ServerName, UserId } from '../../spec/ids.ts'
 import type { Database } from '../database/database.ts'
@@ -20,8 +19,10 @@ import {
   type MediaContent,
   type MediaRow,
 } from './queries.ts'
+import type { ThumbnailWish } from './thumbnail-size.ts'
+import { createThumbnails } from './thumbnails.ts'
 
-export type { MediaContent }
+export type { MediaContent, ThumbnailWish }
 
 /** Bytes that somebody sends, with what they say of them. */
 export interface Upload {
@@ -44,8 +45,11 @@ export interface Media {
    * @throws MatrixError M_NOT_FOUND, M_NOT_YET_UPLOADED after `timeoutMs`, M_CONNECTION_FAILED, M_TOO_LARGE
    */
   get(origin: ServerName, mediaId: string, options: GetOptions): Promise<MediaContent>
-  /** Can the file stand in for a small picture of itself: it is one that browsers show, and not too large. */
-  isThumbnail(content: MediaContent): boolean
+  /**
+   * A small picture of the file, or the file when it is small already.
+   * @throws MatrixError M_UNKNOWN (400) when it is no picture or too large, M_LIMIT_EXCEEDED
+   */
+  thumbnail(content: MediaContent, wish: ThumbnailWish): Promise<MediaContent>
   /** The bytes, as they are read. */
   read(content: MediaContent, range?: ByteRange): AsyncIterable<Uint8Array>
 }
@@ -80,14 +84,7 @@ export const mediaLimits = {
   waitingMax: 1_000,
   /** Pause between looks: the bytes may come to another process. */
   lookMs: 200,
-  /** Largest picture that is shown where a small one is asked for. */
-  thumbnailBytes: 16 * 1024 * 1024,
 } as const
-
-/** Pictures without script that every browser shows. */
-const pictures: ReadonlySet<string> = new Set([
-  ...['image/png', 'image/apng', 'image/jpeg', 'image/gif', 'image/webp', 'image/avif'],
-])
 
 export function createMedia(needs: Needs): Media {
   const { db, clock, serverName, sizeMax } = needs
@@ -151,8 +148,7 @@ export function createMedia(needs: Needs): Media {
       if (!options.remote) throw notFound('Media')
       return await copies.get(origin, mediaId, options.timeoutMs)
     },
-    isThumbnail: ({ contentType, sizeBytes }) =>
-      pictures.has(plainType(contentType)) && sizeBytes <= mediaLimits.thumbnailBytes,
+    thumbnail: createThumbnails({ db, clock, blobs }),
     read: ({ hash, sizeBytes }, range = { start: 0, end: sizeBytes - 1 }) =>
       blobs.getRange(hash, range),
   }

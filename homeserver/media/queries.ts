@@ -1,5 +1,6 @@
 import type { ServerName, UserId } from '../../spec/ids.ts'
 import type { Db } from '../database/database.ts'
+import type { ThumbnailWish } from './thumbnail-size.ts'
 
 /** What is known of the bytes, once they are there. */
 export interface MediaContent {
@@ -78,4 +79,37 @@ export async function fillPending(
     where origin = ${origin} and media_id = ${mediaId} and hash is null
     returning 1 as filled`
   return rows.length > 0
+}
+
+/** A small picture that was made of the file with this hash. */
+export async function findThumbnail(
+  db: Db,
+  source: string,
+  { width, height, method, animated }: ThumbnailWish,
+): Promise<MediaContent | undefined> {
+  const [row] = await db<{ content_type: string; size_bytes: number; hash: string }>`
+    select content_type, size_bytes, hash from media_thumbnails
+    where source = ${source} and width = ${width} and height = ${height} and method = ${method}
+      and animated = ${animated}`
+  if (row === undefined) return undefined
+  const { content_type: contentType, size_bytes: sizeBytes, hash } = row
+  return { contentType, fileName: undefined, sizeBytes, hash }
+}
+
+/** One that was made again, after the disk had lost it, takes the place of the old. */
+export async function insertThumbnail(
+  db: Db,
+  source: string,
+  { width, height, method, animated }: ThumbnailWish,
+  { contentType, sizeBytes, hash }: MediaContent,
+  now: number,
+): Promise<void> {
+  await db`
+    insert into media_thumbnails
+      (source, width, height, method, animated, content_type, size_bytes, hash, created_at)
+    values (${source}, ${width}, ${height}, ${method}, ${animated}, ${contentType}, ${sizeBytes},
+      ${hash}, ${now})
+    on conflict (source, width, height, method, animated) do update
+      set content_type = excluded.content_type, size_bytes = excluded.size_bytes,
+        hash = excluded.hash`
 }
