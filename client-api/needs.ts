@@ -25,6 +25,7 @@ import type { RoomDeletions } from '../homeserver/rooms/deletion.ts'
 import type { Spaces } from '../homeserver/rooms/hierarchy.ts'
 import type { JumpToDate } from '../homeserver/rooms/jump-to-date.ts'
 import type { Memberships, Requester, Rooms } from '../homeserver/rooms/rooms.ts'
+import type { OldSync } from '../homeserver/sync/old-sync.ts'
 import type { AppserviceAccounts } from './authenticate.ts'
 
 /** The settings that matter at this border. */
@@ -82,6 +83,7 @@ export interface ClientApiNeeds {
   readonly purges: Purges
   readonly deletions: RoomDeletions
   readonly sync: Sync
+  readonly oldSync: OldSync
   /** Version of this software. */
   readonly version: string
   readonly appservices?: AppserviceAccounts

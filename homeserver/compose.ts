@@ -43,6 +43,7 @@ import { handshakesAtOwner } from './rooms/remote-at-owner.ts'
 import { createRemoteMembership } from './rooms/remote-membership.ts'
 import { createOwnedMethods } from './stream/owned-methods.ts'
 import { createStream } from './stream/stream.ts'
+import { createOldSync } from './sync/old-sync.ts'
 import { createSync } from './sync/sync.ts'
 
 /** What the house stands on. */
@@ -153,10 +154,12 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     ...{ receipts, typing, presence, notifications, threadSubscriptions },
   }
   const sync = createSync({ ...base, ...slices, log: needs.log })
+  const oldSync = createOldSync({ ...base, ...slices, sync })
 
   return {
     ...slices,
     sync,
+    oldSync,
     stream,
     async start(): Promise<void> {
       await stream.start()

@@ -15,6 +15,7 @@ import { jumpRoutes } from './jump-to-date.ts'
 import { keyBackupRoutes } from './key-backup.ts'
 import { mediaRoutes } from './media.ts'
 import { miscRoutes } from './misc.ts'
+import { oldSyncRoutes } from './old-sync.ts'
 import { openidRoutes } from './openid.ts'
 import { pushRoutes } from './push.ts'
 import { readingRoutes } from './reading.ts'
@@ -39,6 +40,7 @@ export function createRoutes(needs: RouteNeeds): readonly Route[] {
     ...sessionRoutes(needs),
     ...accountRoutes(needs),
     ...syncRoutes(needs),
+    ...oldSyncRoutes(needs),
     ...readingRoutes(needs),
     ...jumpRoutes(needs),
     ...sendingRoutes(needs),

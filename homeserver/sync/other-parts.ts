@@ -6,7 +6,7 @@ import type { DeviceLists } from '../encryption/device-lists.ts'
 import type { Encryption } from '../encryption/encryption.ts'
 import type { ToDevice } from '../encryption/to-device.ts'
 import type { Clock } from '../platform/clock.ts'
-import type { Presence } from '../presence/presence.ts'
+import type { Presence, PresenceState } from '../presence/presence.ts'
 import type { Memberships } from '../rooms/rooms.ts'
 import type { Position } from '../stream/log.ts'
 import { eventList, plainEvent } from './event-text.ts'
@@ -70,20 +70,28 @@ export async function readPresence(
   for (const one of wanted) {
     if (texts.length >= presenceMax) break
     if (!matchesEvent(filter.presence, { type: 'm.presence', sender: one })) continue
-    const { presence: kind, lastActiveTs, statusMsg, currentlyActive } = await presence.get(one)
+    const state = await presence.get(one)
     // Of those who were never seen there is nothing to say.
-    if (kind === 'offline' && lastActiveTs === 0 && statusMsg === undefined) continue
-    const content = {
-      presence: kind,
-      ...(lastActiveTs > 0 && { last_active_ago: Math.max(0, clock.now() - lastActiveTs) }),
-      ...(statusMsg !== undefined && { status_msg: statusMsg }),
-      currently_active: currentlyActive,
-    }
+    if (state.presence === 'offline' && state.lastActiveTs === 0 && !state.statusMsg) continue
+    const content = presenceContent(state, clock.now())
     texts.push(
       `{"type":"m.presence","sender":${JSON.stringify(one)},"content":${JSON.stringify(content)}}`,
     )
   }
   return texts.length === 0 ? undefined : `"presence":${eventList(texts)}`
+}
+
+/** {@link https://spec.matrix.org/v1.19/client-server-api/#mpresence} */
+export function presenceContent(
+  { presence, lastActiveTs, statusMsg, currentlyActive }: PresenceState,
+  now: number,
+) {
+  return {
+    presence,
+    ...(lastActiveTs > 0 && { last_active_ago: Math.max(0, now - lastActiveTs) }),
+    ...(statusMsg !== undefined && { status_msg: statusMsg }),
+    currently_active: currentlyActive,
+  }
 }
 
 /** Messages for the device, and the position up to which it then has them all. */

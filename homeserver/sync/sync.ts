@@ -3,9 +3,12 @@
  * holds what the log has up to one position, and the next one begins there: nothing is told twice or left out.
  * {@link https://spec.matrix.org/v1.19/client-server-api/#syncing}
  */
+
+import type { RoomId } from '../../spec/ids.ts'
 import type { AccountData } from '../accounts/account-data.ts'
 import type { Database } from '../database/database.ts'
 import type { ToDevice } from '../encryption/to-device.ts'
+import type { Seen } from '../events/events.ts'
 import type { Random } from '../platform/random.ts'
 import type { Presence } from '../presence/presence.ts'
 import type { Typing } from '../receipts/typing.ts'
@@ -17,6 +20,7 @@ import { objectOf } from './event-text.ts'
 import { createFilters } from './filters.ts'
 import { createSentMembers } from './lazy-members.ts'
 import { readKeyCounts } from './other-parts.ts'
+import { peek } from './peek.ts'
 import { createRecent } from './recent.ts'
 import {
   type Asked,
@@ -31,6 +35,14 @@ import { createWaiters, type Watch } from './waiters.ts'
 export interface Sync {
   /** The answer as JSON text; resolves early when the signal is aborted. */
   sync(who: Requester, request: SyncRequest, signal: AbortSignal): Promise<string>
+  /** A token after which everything that happens from now on is told. */
+  now(): string
+  /** New events of a room that the requester may look at, and where to go on; waits while there are none. */
+  peek(
+    who: Requester,
+    request: { readonly room: RoomId; readonly since?: string; readonly timeoutMs: number },
+    signal: AbortSignal,
+  ): Promise<{ readonly shown: readonly Seen[]; readonly next: string }>
 }
 
 export interface SyncRequest {
@@ -75,7 +87,7 @@ export function createSync(needs: SyncNeeds): Sync {
   /** Names this process in tokens. */
   const self = needs.random.text(6)
 
-  async function begin({ user, device }: Asked, text: string | undefined) {
+  async function begin({ user, device }: Pick<Asked, 'user' | 'device'>, text: string | undefined) {
     if (text === undefined) return undefined
     const since = readSince(text, self)
     if (!(await tail.reached(since.position, reachMs))) throw tooFarAhead()
@@ -85,8 +97,15 @@ export function createSync(needs: SyncNeeds): Sync {
     return since
   }
 
+  const tokenOf = (seen: Since) => writeToken(seen, self, clock.now())
+
+  function here(): Since {
+    const { position } = tail
+    return { position, toDevice: position, typing: typing.stamp, presence: presence.stamp }
+  }
+
   async function answer(asked: Asked, { parts: found, seen }: Composed): Promise<string> {
-    const next = `"next_batch":${JSON.stringify(writeToken(seen, self, clock.now()))}`
+    const next = `"next_batch":${JSON.stringify(tokenOf(seen))}`
     return objectOf([next, ...found, await readKeyCounts(encryption, asked)])
   }
 
@@ -110,6 +129,13 @@ export function createSync(needs: SyncNeeds): Sync {
   }
 
   return {
+    now: () => tokenOf(here()),
+    async peek({ user }, { room, since: text, timeoutMs }, signal) {
+      const asked = { user, device: undefined }
+      const since = (await begin(asked, text)) ?? here()
+      const found = await peek({ ...needs, waiters }, { user, room, since, timeoutMs, signal })
+      return { shown: found.shown, next: tokenOf(found.seen) }
+    },
     async sync(who, request, signal) {
       const { user, device } = who
       const { timeoutMs, fullState } = request

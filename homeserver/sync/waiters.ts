@@ -3,7 +3,7 @@
  * concern them leaves its position with them. So a sync that is up to date is told so by two comparisons, and a
  * long poll costs one entry in a set.
  */
-import type { DeviceId, UserId } from '../../spec/ids.ts'
+import type { DeviceId, RoomId, UserId } from '../../spec/ids.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Presence } from '../presence/presence.ts'
 import type { Typing } from '../receipts/typing.ts'
@@ -32,6 +32,8 @@ export interface Watch {
   hasNews(seen: SeenUpTo, device: DeviceId | undefined): Promise<boolean>
   /** May a user sharing a room have another presence than was seen; to be asked after `hasNews`. */
   hasPresence(seen: SeenUpTo): boolean
+  /** Wakes the user by what happens in a room that they need not be in. */
+  enter(room: RoomId): void
   /** Resolves when there may be news, when the time is over and when the signal is aborted. */
   wait(
     seen: SeenUpTo,
@@ -75,6 +77,7 @@ export function createWaiters(needs: Needs): Waiters {
           return isBehind(one, seen, device)
         },
         hasPresence: (seen) => one.presence > seen.presence,
+        enter: (room) => users.enter(one, room),
         async wait(seen, device, timeoutMs, signal) {
           if (signal.aborted || isBehind(one, seen, device)) return
           await wait(deadlines, one, device, timeoutMs, signal)

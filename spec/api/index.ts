@@ -10,6 +10,7 @@ import * as jumpToDate from './client/jump-to-date.ts'
 import * as keyBackup from './client/key-backup.ts'
 import * as media from './client/media.ts'
 import * as misc from './client/misc.ts'
+import * as oldSync from './client/old-sync.ts'
 import * as openid from './client/openid.ts'
 import * as push from './client/push.ts'
 import * as reading from './client/reading.ts'
@@ -28,6 +29,7 @@ const modules = {
   ...session,
   ...account,
   ...sync,
+  ...oldSync,
   ...reading,
   ...jumpToDate,
   ...sending,
