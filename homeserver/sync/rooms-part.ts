@@ -5,6 +5,7 @@ import type { Unread } from '../notifications/unread.ts'
 import type { Logger } from '../platform/log.ts'
 import type { MembershipRow, Memberships } from '../rooms/rooms.ts'
 import { type EventWriter, memberOf, objectOf } from './event-text.ts'
+import { readAhead } from './pieces.ts'
 import type { ChangedKeys } from './recent.ts'
 import type { Scope } from './request.ts'
 import { type JoinedEntry, joinedEntry, leftEntry, type RoomEntryNeeds } from './room-entry.ts'
@@ -28,13 +29,21 @@ export interface RoomsPart {
   readonly newcomers: ReadonlySet<UserId>
 }
 
-/** Rooms read at a time. */
+/** Rooms read at a time, and ahead of a client that is sent one after the other. */
 const roomsAtOnce = 8
+const aheadMax = 4
 /** Members of a newly joined room whose presence is told. */
 const newcomersMax = 1_000
 
 type AccountDataByRoom = ReadonlyMap<RoomId | undefined, readonly string[]>
 const none: readonly string[] = []
+
+/** A section of the answer, and how the entry of each room in it is read. */
+interface Section {
+  readonly name: 'join' | 'invite' | 'knock' | 'leave'
+  readonly rows: readonly MembershipRow[]
+  readonly read: (row: MembershipRow) => Promise<string | undefined>
+}
 
 export async function readRooms(
   needs: RoomsPartNeeds,
@@ -43,6 +52,54 @@ export async function readRooms(
   scope: Scope,
   write: EventWriter,
 ): Promise<RoomsPart> {
+  const newcomers = new Set<UserId>()
+  const members: (string | undefined)[] = []
+  for (const section of await sectionsOf(needs, rows, { accountData, newcomers }, scope, write)) {
+    members.push(memberOf(section.name, await entries(needs, section)))
+  }
+  const isEmpty = members.every((member) => member === undefined)
+  return { text: isEmpty ? undefined : `"rooms":${objectOf(members)}`, newcomers }
+}
+
+/** The same in pieces, the first of which begins with a comma; `newcomers` are complete when they are at an end. */
+export async function* roomPieces(
+  needs: RoomsPartNeeds,
+  rows: readonly MembershipRow[],
+  found: Found,
+  scope: Scope,
+  write: EventWriter,
+): AsyncGenerator<string> {
+  let isOpen = false
+  for (const section of await sectionsOf(needs, rows, found, scope, write)) {
+    let isFirst = true
+    for await (const [room, text] of readAhead(
+      section.rows,
+      aheadMax,
+      entryReader(needs, section),
+    )) {
+      const opening = `${isOpen ? ',' : ',"rooms":{'}"${section.name}":{`
+      yield `${isFirst ? opening : ','}${JSON.stringify(room)}:${text}`
+      isFirst = false
+      isOpen = true
+    }
+    if (!isFirst) yield '}'
+  }
+  if (isOpen) yield '}'
+}
+
+/** What was read already, and what is gathered on the way. */
+interface Found {
+  readonly accountData: AccountDataByRoom
+  readonly newcomers: Set<UserId>
+}
+
+async function sectionsOf(
+  needs: RoomsPartNeeds,
+  rows: readonly MembershipRow[],
+  { accountData, newcomers }: Found,
+  scope: Scope,
+  write: EventWriter,
+): Promise<readonly Section[]> {
   const sorted = sortRooms(rows, scope)
   const ephemeral = await readEphemeral(needs, sorted.joined, scope)
   const dataOf = (room: RoomId) => accountData.get(room) ?? none
@@ -50,8 +107,9 @@ export async function readRooms(
     (row) => ephemeral.has(row.room) || accountData.has(row.room) || mayHaveNews(needs, row, scope),
   )
   const unread = await readUnread(needs, candidates, scope)
-  const newcomers = new Set<UserId>()
-  const joined = await entries(needs, candidates, async (row) => {
+  const stripped = (name: string) => async (row: MembershipRow) =>
+    `{"${name}":${await readStripped(needs, row)}}`
+  const readJoined = async (row: MembershipRow) => {
     const { room } = row
     const extras = {
       ephemeral: ephemeral.get(room) ?? none,
@@ -61,23 +119,14 @@ export async function readRooms(
     const entry = await joinedEntry(needs, row, extras, scope, write)
     if (entry !== undefined) await addNewcomers(needs, row, entry, newcomers)
     return entry?.text
-  })
-  const left = await entries(needs, sorted.left, (row) =>
-    leftEntry(needs, row, dataOf(row.room), scope, write),
-  )
-  const stripped = (name: string) => async (row: MembershipRow) =>
-    `{"${name}":${await readStripped(needs, row)}}`
-  const invited = await entries(needs, sorted.invited, stripped('invite_state'))
-  const knocked = await entries(needs, sorted.knocked, stripped('knock_state'))
-  const size = joined.size + left.size + invited.size + knocked.size
-  if (size === 0) return { text: undefined, newcomers }
-  const text = objectOf([
-    memberOf('join', joined),
-    memberOf('invite', invited),
-    memberOf('knock', knocked),
-    memberOf('leave', left),
-  ])
-  return { text: `"rooms":${text}`, newcomers }
+  }
+  const readLeft = (row: MembershipRow) => leftEntry(needs, row, dataOf(row.room), scope, write)
+  return [
+    { name: 'join', rows: candidates, read: readJoined },
+    { name: 'invite', rows: sorted.invited, read: stripped('invite_state') },
+    { name: 'knock', rows: sorted.knocked, read: stripped('knock_state') },
+    { name: 'leave', rows: sorted.left, read: readLeft },
+  ]
 }
 
 /** Certain only when it says no. */
@@ -108,26 +157,35 @@ async function readUnread(
   }
 }
 
-/** Entries by room, in order; a room that cannot be read is left out. */
+/** Entries by room, in order. */
 async function entries(
-  { log }: Pick<RoomsPartNeeds, 'log'>,
-  rows: readonly MembershipRow[],
-  read: (row: MembershipRow) => Promise<string | undefined>,
+  needs: Pick<RoomsPartNeeds, 'log'>,
+  section: Section,
 ): Promise<Map<RoomId, string>> {
   const texts = new Map<RoomId, string>()
-  const rest = [...rows].reverse()
+  const rest = [...section.rows].reverse()
+  const read = entryReader(needs, section)
   const runner = async () => {
     for (let row = rest.pop(); row !== undefined; row = rest.pop()) {
-      try {
-        const text = await read(row)
-        if (text !== undefined) texts.set(row.room, text)
-      } catch (error) {
-        log.error({ room: row.room, user: row.user, error }, 'room left out of a sync')
-      }
+      const entry = await read(row)
+      if (entry !== undefined) texts.set(...entry)
     }
   }
-  await Promise.all(Array.from({ length: Math.min(roomsAtOnce, rows.length) }, runner))
+  await Promise.all(Array.from({ length: Math.min(roomsAtOnce, rest.length) }, runner))
   return texts
+}
+
+/** Reads the entry of a room; one that cannot be read is left out. */
+function entryReader({ log }: Pick<RoomsPartNeeds, 'log'>, { read }: Section) {
+  return async (row: MembershipRow): Promise<[RoomId, string] | undefined> => {
+    try {
+      const text = await read(row)
+      return text === undefined ? undefined : [row.room, text]
+    } catch (error) {
+      log.error({ room: row.room, user: row.user, error }, 'room left out of a sync')
+      return undefined
+    }
+  }
 }
 
 /** Those who joined, or everybody in a room that the requester joined. */

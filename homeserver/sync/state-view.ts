@@ -27,7 +27,8 @@ export function stateViewAt(needs: Needs, room: RoomId, upTo: Position): StateVi
   async function unlessChanged<T>(current: Promise<T>, then: (old: StateMap) => T): Promise<T> {
     const value = await current
     const changed = recent.changedKeys(room, upTo, needs.position())
-    if (changed !== '*' && changed.size === 0) return value
+    // A slow client may read on when what it read first is no longer remembered.
+    if (recent.covers(upTo) && changed !== '*' && changed.size === 0) return value
     const old = await stateUpTo(events, room, upTo)
     return old === undefined ? value : then(old)
   }

@@ -15,12 +15,13 @@ import type { Typing } from '../receipts/typing.ts'
 import { readStrippedState } from '../rooms/invite-state.ts'
 import type { Requester } from '../rooms/rooms.ts'
 import type { Tail } from '../stream/log.ts'
-import { type Composed, type ComposeNeeds, compose } from './compose.ts'
+import { type Composed, type ComposeNeeds, compose, composeWhole } from './compose.ts'
 import { objectOf } from './event-text.ts'
 import { createFilters } from './filters.ts'
 import { createSentMembers } from './lazy-members.ts'
 import { readKeyCounts } from './other-parts.ts'
 import { peek } from './peek.ts'
+import { coalesced } from './pieces.ts'
 import { createRecent } from './recent.ts'
 import {
   type Asked,
@@ -33,8 +34,15 @@ import {
 import { createWaiters, type Watch } from './waiters.ts'
 
 export interface Sync {
-  /** The answer as JSON text; resolves early when the signal is aborted. */
-  sync(who: Requester, request: SyncRequest, signal: AbortSignal): Promise<string>
+  /**
+   * The answer as JSON text, in pieces when it is everything that a client is to know; resolves early when the signal
+   * is aborted.
+   */
+  sync(
+    who: Requester,
+    request: SyncRequest,
+    signal: AbortSignal,
+  ): Promise<string | AsyncIterable<string>>
   /** A token after which everything that happens from now on is told. */
   now(): string
   /** New events of a room that the requester may look at, and where to go on; waits while there are none. */
@@ -109,15 +117,28 @@ export function createSync(needs: SyncNeeds): Sync {
     return objectOf([next, ...found, await readKeyCounts(encryption, asked)])
   }
 
+  /** Everything, read as fast as it is taken. */
+  async function whole(asked: Asked, since: Since | undefined): Promise<AsyncIterable<string>> {
+    const stamps = { typing: typing.stamp, presence: presence.stamp }
+    const { pieces, seen } = await composeWhole(parts, asked, { since, stamps, hasPresence: true })
+    const counts = await readKeyCounts(encryption, asked)
+    const next = `{"next_batch":${JSON.stringify(tokenOf(seen))}`
+    async function* text(): AsyncGenerator<string> {
+      yield next
+      yield* pieces
+      yield counts === undefined ? '}' : `,${counts}}`
+    }
+    return coalesced(text())
+  }
+
   /** What is new; nothing is read when the log has brought nothing that concerns the user. */
-  async function look(asked: Asked, since: Since | undefined, watch: Watch): Promise<Composed> {
+  async function look(asked: Asked, since: Since, watch: Watch): Promise<Composed> {
     const upTo = tail.position
     const stamps = { typing: typing.stamp, presence: presence.stamp }
-    const isStill = since !== undefined && !(await watch.hasNews(since, asked.device))
-    if (isStill && !asked.fullState && (await isEmpty(asked, since))) {
+    if (!(await watch.hasNews(since, asked.device)) && (await isEmpty(asked, since))) {
       return { parts: [], seen: { ...since, position: upTo, toDevice: upTo } }
     }
-    const hasPresence = since === undefined || watch.hasPresence(since)
+    const hasPresence = watch.hasPresence(since)
     return await compose(parts, asked, { since, stamps, hasPresence })
   }
 
@@ -145,10 +166,11 @@ export function createSync(needs: SyncNeeds): Sync {
       presence.touch(who, request.setPresence)
       for (let since = await begin(asked, request.since); ; ) {
         const watch = await waiters.watch(user)
+        if (since === undefined || fullState) return await whole(asked, since)
         const found = await look(asked, since, watch)
         const restMs = deadline - clock.now()
-        const isDue = since === undefined || fullState || restMs <= 0 || signal.aborted
-        if (isDue || found.parts.length > 0) return await answer(asked, found)
+        if (restMs <= 0 || signal.aborted || found.parts.length > 0)
+          return await answer(asked, found)
         // Up to there is nothing for this client: it goes on from there.
         since = found.seen
         await watch.wait(since, device, Math.min(restMs, touchMs), signal)

@@ -10,6 +10,7 @@ import type { Events } from '../events/events.ts'
 import { testNeeds } from '../events/test-events.ts'
 import { createNotifications } from '../notifications/notifications.ts'
 import { createPushRules, type PushRules } from '../notifications/push-rules.ts'
+import { quietPushing } from '../notifications/test-pushing.ts'
 import { systemClock } from '../platform/clock.ts'
 import { silentLogger } from '../platform/log.ts'
 import { systemRandom } from '../platform/random.ts'
@@ -24,6 +25,7 @@ import type { Memberships, Requester } from '../rooms/rooms.ts'
 import type { LogWriter } from '../stream/log.ts'
 import type { RunningTail } from '../stream/tail.ts'
 import { testStream } from '../stream/test-stream.ts'
+import { textOf } from './old-forms.ts'
 import { createSync, type Sync, type SyncNeeds } from './sync.ts'
 
 /** One process with everything that syncs read, over a test's database. */
@@ -83,7 +85,7 @@ export async function testProcess(
   const receipts = createReceipts(shared)
   const typing = createTyping(shared)
   const presence = createPresence({ ...shared, self, enabled: true })
-  const notifications = createNotifications({ ...shared, receipts, log, owns: () => true })
+  const notifications = createNotifications({ ...shared, ...quietPushing, receipts, writer })
   const clientEvents = createClientEvents(shared)
   const rooms = { clientEvent: clientEvents.text, preload: clientEvents.preload }
   const slices = { deviceLists, encryption, toDevice, receipts, typing, presence, notifications }
@@ -174,7 +176,7 @@ export async function ask(
   query: TestQuery = {},
 ): Promise<TestAnswer> {
   const { filter, since, timeoutMs = 0, fullState = false, useStateAfter = false } = query
-  const text = await sync.sync(
+  const answer = await sync.sync(
     requester(user),
     {
       ...{ timeoutMs, fullState, useStateAfter, setPresence: 'offline' },
@@ -183,5 +185,5 @@ export async function ask(
     },
     query.signal ?? new AbortController().signal,
   )
-  return JSON.parse(text)
+  return JSON.parse(await textOf(answer))
 }
