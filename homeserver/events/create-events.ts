@@ -19,7 +19,6 @@ import { createSnapshots } from '../state/state.ts'
 import type { LogRow, LogWriter, Tail } from '../stream/log.ts'
 import type { RunningProcesses } from '../stream/processes.ts'
 import { createAcceptor } from './accept.ts'
-import { createActivities } from './activity.ts'
 import { createAdmission } from './admission.ts'
 import { createAftermath } from './aftermath.ts'
 import { createAskMissing } from './asking.ts'
@@ -187,7 +186,6 @@ export function createEvents(given: EventsNeeds): Events {
       return [...(await store.byNumber(nrs)).values()]
     },
     timeline: (room, range) => timelines.read(room, range),
-    activity: activities.of,
     extremities,
     async authChain(ids) {
       const start = await store.get(ids)
