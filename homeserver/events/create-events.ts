@@ -89,7 +89,6 @@ export function createEvents(given: EventsNeeds): Events {
   // The views see rows first: they give events their positions.
   const views = createRoomViews({ db, tail, store })
   const timelines = createTimelines({ db, tail, store })
-  const activities = createActivities({ db, tail })
   const resolver = createResolver({ db, snapshots })
   const turns = createTurns({ ...given, log: given.writer, store })
   const verifier = createVerifier(given)
