@@ -13,6 +13,7 @@ import { createKeyBackup } from '../homeserver/encryption/key-backup.ts'
 import { createToDevice } from '../homeserver/encryption/to-device.ts'
 import { createPushRules } from '../homeserver/notifications/push-rules.ts'
 import { createPushers } from '../homeserver/notifications/pushers.ts'
+import { quietPushing } from '../homeserver/notifications/test-pushing.ts'
 import { silentLogger } from '../homeserver/platform/log.ts'
 import { systemRandom } from '../homeserver/platform/random.ts'
 import { createPresence } from '../homeserver/presence/presence.ts'
@@ -71,7 +72,10 @@ async function start() {
     receipts: createReceipts({ ...common, events: { get: async () => new Map() } }),
     typing,
     presence,
-    notifications: { rules: createPushRules(common), pushers: createPushers(common) },
+    notifications: {
+      rules: createPushRules(common),
+      pushers: createPushers({ ...common, ...quietPushing }),
+    },
     rooms: noRooms,
     purges: noPurges,
     deletions: { begin: async () => '' },

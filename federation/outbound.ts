@@ -15,13 +15,14 @@ import {
 } from '../homeserver/platform/guarded-dispatcher.ts'
 import { guardedGet } from '../homeserver/platform/guarded-request.ts'
 import type { Logger } from '../homeserver/platform/log.ts'
-import type { Identity, Remote, RemoteMedia } from '../homeserver/ports.ts'
+import type { Identity, PushGateways, Remote, RemoteMedia } from '../homeserver/ports.ts'
 import type { SigningKey } from '../spec/crypto/ed25519.ts'
 import type { ServerName } from '../spec/ids.ts'
 import { createDiscovery } from './discovery.ts'
 import { createIdentity } from './identity.ts'
 import { createKeyRing, type FetchingKeyRing } from './key-ring.ts'
 import { createPeering, type Peering, type PeeringSettings } from './peering.ts'
+import { createPushGateways } from './push-gateways.ts'
 import { createRemote } from './remote.ts'
 import { createRemoteMedia } from './remote-media.ts'
 import { createFederationClient, type FederationClient } from './request.ts'
@@ -50,6 +51,7 @@ export interface Outbound extends AsyncDisposable {
   readonly remote: Remote
   readonly identity: Identity
   readonly remoteMedia: RemoteMedia
+  readonly pushGateways: PushGateways
   readonly store: RemoteKeys
   /** Our own keys by key id, old ones too. */
   readonly own: KeysOfServer
@@ -98,6 +100,7 @@ export async function createOutbound(needs: {
   const store = createRemoteKeys({ db })
   const current = { publicKey: key.publicKey, validUntil: Number.MAX_SAFE_INTEGER }
   const own: KeysOfServer = new Map([...(settings.oldKeys ?? []), [key.keyId, current]])
+  const pushGateways = createPushGateways({ ...settings, dispatcher })
   const ring = { serverName, own, store, client, clock, log, ...(notaries && { notaries }) }
   return {
     peering,
@@ -107,12 +110,14 @@ export async function createOutbound(needs: {
     remote: createRemote({ client }),
     remoteMedia: createRemoteMedia({ client, dispatcher: dispatcher.agent }),
     identity: createIdentity({ dispatcher: dispatcher.agent }),
+    pushGateways,
     store,
     own,
     dispatcher,
     async [Symbol.asyncDispose]() {
       resolver.cancel()
       await destinations[Symbol.asyncDispose]()
+      await pushGateways[Symbol.asyncDispose]()
       await dispatcher[Symbol.asyncDispose]()
     },
   }

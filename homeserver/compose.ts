@@ -29,7 +29,7 @@ import { createThreadSubscriptions } from './notifications/thread-subscriptions.
 import type { Clock } from './platform/clock.ts'
 import type { Logger } from './platform/log.ts'
 import type { Random } from './platform/random.ts'
-import type { Identity, KeyRing, Remote, RemoteMedia } from './ports.ts'
+import type { Identity, KeyRing, PushGateways, Remote, RemoteMedia } from './ports.ts'
 import { createPresence } from './presence/presence.ts'
 import { createReceipts } from './receipts/receipts.ts'
 import { createTyping } from './receipts/typing.ts'
@@ -58,6 +58,7 @@ export interface HomeserverNeeds {
   readonly keys: KeyRing
   readonly identity: Identity
   readonly remoteMedia: RemoteMedia
+  readonly pushGateways: PushGateways
   readonly clock: Clock
   readonly random: Random
   readonly log: Logger
@@ -143,7 +144,9 @@ export async function createHomeserver(needs: HomeserverNeeds) {
   const threadSubscriptions = createThreadSubscriptions({ ...base, events, rooms })
   const notifications = createNotifications({
     ...base,
-    ...{ pushRules, receipts, events, memberships, owns, log: needs.log },
+    ...{ pushRules, receipts, events, memberships, owns, processes, writer, logger: needs.log },
+    ...{ pushGateways: needs.pushGateways, ignoredUsers: accountData.ignoredUsers },
+    settings: { includesContent: config.pushContent, countsRooms: config.pushBadge === 'rooms' },
   })
   const slices = {
     thirdParty: rooms,
@@ -164,6 +167,7 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     async start(): Promise<void> {
       await stream.start()
       jobs.start()
+      notifications.start()
     },
     async [Symbol.asyncDispose](): Promise<void> {
       await jobs[Symbol.asyncDispose]()

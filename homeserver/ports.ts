@@ -157,6 +157,14 @@ export interface RemoteMedia {
   }>
 }
 
+/** Where notifications go that are to reach a device. */
+export interface PushGateways {
+  /** Is this an address that notifications may be sent to, as far as one can tell without asking. */
+  accepts(url: string): boolean
+  /** Answers the push keys that are no longer valid. @throws Error when the gateway does not take the notification */
+  notify(url: string, notification: JsonObject, signal?: AbortSignal): Promise<readonly string[]>
+}
+
 /** Calls the process that owns a room; declared here, filled by the internal listener. */
 export interface Peers {
   call(address: string, method: string, body: JsonObject): Promise<JsonObject>

@@ -103,12 +103,20 @@ export const settingsSchema = z.strictObject({
     .enum(['10', '11', '12'])
     .default('12')
     .meta({ description: 'Version of a new room for which the client asks none.' }),
+  pushContent: flag(
+    true,
+    'Whether push gateways are told what was said, if the app does not ask for ids only.',
+  ),
+  pushBadge: choice(
+    ['rooms', 'notifications'],
+    'What the number on an app’s badge counts: rooms with something unread, or notifications.',
+  ),
   appserviceFiles: list('Registrations of bridges and bots (YAML files).'),
 
   // Federation
   federationAllowPrivate: networks(
     [],
-    'Private networks that requests to other servers may reach, such as 10.0.0.0/8.',
+    'Private networks that requests to other servers and push gateways may reach, such as 10.0.0.0/8.',
   ),
   federationCaFile: path('', 'PEM certificates trusted for other servers, besides the usual ones.'),
   federationAllow: list(

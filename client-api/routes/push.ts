@@ -1,4 +1,4 @@
-import type { Pusher } from '../../homeserver/notifications/pushers.ts'
+import type { Pusher, StoredPusher } from '../../homeserver/notifications/pushers.ts'
 import * as api from '../../spec/api/client/push.ts'
 import { MatrixError } from '../../spec/errors.ts'
 import { getRule } from '../../spec/push/rules.ts'
@@ -47,7 +47,7 @@ export const pushRoutes = ({
   }),
 ]
 
-function pusherReply(pusher: Pusher) {
+function pusherReply(pusher: StoredPusher) {
   return {
     app_id: pusher.appId,
     pushkey: pusher.pushkey,
@@ -57,6 +57,8 @@ function pusherReply(pusher: Pusher) {
     lang: pusher.lang,
     data: pusher.data,
     ...given({ profile_tag: pusher.profileTag }),
+    'org.matrix.msc3881.enabled': pusher.enabled,
+    ...given({ 'org.matrix.msc3881.device_id': pusher.device }),
   }
 }
 
@@ -72,6 +74,7 @@ function pusherOf(body: PusherBody & { readonly kind: string }): Pusher {
     deviceDisplayName: required('device_display_name', body.device_display_name),
     lang: required('lang', body.lang),
     data: required('data', body.data),
+    enabled: body['org.matrix.msc3881.enabled'] ?? true,
     ...given({ profileTag: body.profile_tag }),
   }
 }

@@ -162,7 +162,7 @@ export function createCounting(needs: CountingNeeds) {
     return floors
   }
 
-  return { load, settle, verdictsOf }
+  return { load, settle, verdictsOf, readUpTo }
 }
 
 function threadsByUser(rows: readonly queries.UnreadRow[]): Map<UserId, Map<string, Count>> {

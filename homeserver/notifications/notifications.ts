@@ -4,7 +4,8 @@
  */
 import type { RoomId, UserId } from '../../spec/ids.ts'
 import type { PushRules } from './push-rules.ts'
-import { createPushers, type Pushers } from './pushers.ts'
+import { createPushers, type Pushers, type PushersNeeds } from './pushers.ts'
+import { createPushing, type PushingNeeds } from './pushing.ts'
 import { createUnreadCounts, type Unread, type UnreadNeeds } from './unread.ts'
 
 export interface Notifications extends AsyncDisposable {
@@ -12,17 +13,31 @@ export interface Notifications extends AsyncDisposable {
   readonly pushers: Pushers
   /** Counts of the user's unread notifications, for each of the rooms. */
   unreadCounts(user: UserId, rooms: readonly RoomId[]): Promise<ReadonlyMap<RoomId, Unread>>
+  /** Begins to push; after the tail. */
+  start(): void
 }
 
+export type NotificationsNeeds = Omit<UnreadNeeds, 'log'> &
+  Omit<PushersNeeds, 'log'> &
+  Omit<PushingNeeds, 'unread' | 'pushers'> & {
+    readonly pushRules: PushRules
+    readonly writer: PushersNeeds['log']
+  }
+
 /** `pushRules` is built before, because account data shows the rules. */
-export function createNotifications(
-  needs: UnreadNeeds & { readonly pushRules: PushRules },
-): Notifications {
-  const unread = createUnreadCounts(needs)
+export function createNotifications(needs: NotificationsNeeds): Notifications {
+  const { logger, writer } = needs
+  const unread = createUnreadCounts({ ...needs, log: logger })
+  const pushers = createPushers({ ...needs, log: writer })
+  const pushing = createPushing({ ...needs, unread, pushers })
   return {
     rules: needs.pushRules,
-    pushers: createPushers(needs),
+    pushers,
     unreadCounts: unread.of,
-    [Symbol.asyncDispose]: () => unread[Symbol.asyncDispose](),
+    start: pushing.start,
+    async [Symbol.asyncDispose]() {
+      await pushing[Symbol.asyncDispose]()
+      await unread[Symbol.asyncDispose]()
+    },
   }
 }

@@ -1,11 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { parseDeviceId, parseUserId } from '../../spec/ids.ts'
+import { parseUserId } from '../../spec/ids.ts'
 import { type TestDatabase, testDatabase } from '../database/test-database.ts'
-import { FakeClock } from '../platform/fake-clock.ts'
 import type { LogRow } from '../stream/log.ts'
 import { openTestLog } from '../stream/test-log.ts'
 import { createPushRules, type PushRules } from './push-rules.ts'
-import { createPushers } from './pushers.ts'
 
 let database: TestDatabase
 let log: Awaited<ReturnType<typeof openTestLog>>
@@ -72,42 +70,6 @@ describe('push rules', () => {
     })
     await expect(rules.setEnabled(user, words('none'), true)).rejects.toMatchObject({
       errcode: 'M_NOT_FOUND',
-    })
-  })
-})
-
-describe('pushers', () => {
-  const pusher = (pushkey: string) => ({
-    appId: 'app',
-    pushkey,
-    kind: 'http',
-    appDisplayName: 'App',
-    deviceDisplayName: 'Phone',
-    lang: 'en',
-    data: { url: 'https://push.test/_matrix/push/v1/notify' },
-  })
-  const who = (name: string) => ({
-    user: parseUserId(`@${name}:here.test`),
-    device: parseDeviceId('D'),
-    guest: false,
-    admin: false,
-  })
-
-  it('are kept by app and key, and taken over by the next user of a device', async () => {
-    const pushers = createPushers({ db: database.db, clock: new FakeClock() })
-    const [ann, ben] = [who('ann'), who('ben')]
-    await pushers.set(ann, pusher('k1'), false)
-    await pushers.set(ann, { ...pusher('k1'), lang: 'de', profileTag: 'x' }, false)
-    expect(await pushers.list(ann.user)).toEqual([{ ...pusher('k1'), lang: 'de', profileTag: 'x' }])
-    await pushers.set(ben, pusher('k1'), true)
-    expect(await pushers.list(ann.user)).toHaveLength(1)
-    await pushers.set(ben, pusher('k1'), false)
-    expect(await pushers.list(ann.user)).toHaveLength(0)
-    await pushers.delete(ben.user, 'app', 'k1')
-    expect(await pushers.list(ben.user)).toHaveLength(0)
-    const long = { ...pusher('k'), appId: 'x'.repeat(65) }
-    await expect(pushers.set(ann, long, false)).rejects.toMatchObject({
-      errcode: 'M_INVALID_PARAM',
     })
   })
 })

@@ -1,4 +1,4 @@
-import type { DeviceId, RoomId, UserId } from '../../spec/ids.ts'
+import type { RoomId, UserId } from '../../spec/ids.ts'
 import type { Db } from '../database/database.ts'
 
 export async function findPushRules(
@@ -14,52 +14,6 @@ export async function usersWithPushRules(db: Db): Promise<{ user_id: UserId }[]>
   return await db`select user_id from push_rules`
 }
 
-export interface PusherRow {
-  readonly user_id: UserId
-  readonly app_id: string
-  readonly pushkey: string
-  readonly device_id: DeviceId | null
-  readonly kind: string
-  readonly app_display_name: string
-  readonly device_display_name: string
-  readonly profile_tag: string | null
-  readonly lang: string
-  readonly data: string
-  readonly created_at: number
-}
-
-export async function pushersOf(db: Db, user: UserId): Promise<PusherRow[]> {
-  return await db<PusherRow>`
-    select user_id, app_id, pushkey, device_id, kind, app_display_name, device_display_name, profile_tag, lang, data,
-      created_at
-    from pushers where user_id = ${user} order by created_at, app_id, pushkey`
-}
-
-/** Other users' pushers of the same app and key go, unless `append`. */
-export async function putPusher(db: Db, row: PusherRow, append: boolean): Promise<void> {
-  await db`
-    with others as (
-      delete from pushers where app_id = ${row.app_id} and pushkey = ${row.pushkey}
-        and user_id <> ${row.user_id} and not ${append}::bool)
-    insert into pushers (user_id, app_id, pushkey, device_id, kind, app_display_name, device_display_name, profile_tag,
-      lang, data, created_at)
-    values (${row.user_id}, ${row.app_id}, ${row.pushkey}, ${row.device_id}, ${row.kind}, ${row.app_display_name},
-      ${row.device_display_name}, ${row.profile_tag}, ${row.lang}, ${row.data}, ${row.created_at})
-    on conflict (app_id, pushkey, user_id) do update set device_id = excluded.device_id, kind = excluded.kind,
-      app_display_name = excluded.app_display_name, device_display_name = excluded.device_display_name,
-      profile_tag = excluded.profile_tag, lang = excluded.lang, data = excluded.data`
-}
-
-export async function deletePusher(
-  db: Db,
-  user: UserId,
-  appId: string,
-  pushkey: string,
-): Promise<void> {
-  await db`
-    delete from pushers where user_id = ${user} and app_id = ${appId} and pushkey = ${pushkey}`
-}
-
 export interface UnreadRow {
   readonly room_id: RoomId
   readonly user_id: UserId
@@ -71,6 +25,15 @@ export interface UnreadRow {
 export async function unreadOf(db: Db, room: RoomId): Promise<UnreadRow[]> {
   return await db<UnreadRow>`
     select room_id, user_id, thread_id, notify, highlight from unread where room_id = ${room}`
+}
+
+/** Stored counts of a user by room; they lag behind by seconds. */
+export async function unreadByRoom(
+  db: Db,
+  user: UserId,
+): Promise<{ room_id: RoomId; notify: number }[]> {
+  return await db<{ room_id: RoomId; notify: number }>`
+    select room_id, sum(notify)::int as notify from unread where user_id = ${user} group by room_id`
 }
 
 /** Position up to which the room's events are counted. */

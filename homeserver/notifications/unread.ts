@@ -3,6 +3,7 @@ import { type RoomId, serverOfUser, type UserId } from '../../spec/ids.ts'
 import { atMost } from '../platform/cache.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Logger } from '../platform/log.ts'
+import type { Memberships } from '../rooms/rooms.ts'
 import type { LogRow, Tail } from '../stream/log.ts'
 import { type CountingNeeds, createCounting } from './counting.ts'
 import * as queries from './queries.ts'
@@ -14,10 +15,12 @@ import {
   sum,
   unreadThreads,
 } from './room-count.ts'
+import type { Verdicts } from './verdicts.ts'
 
 export interface UnreadNeeds extends CountingNeeds {
   readonly tail: Pick<Tail, 'subscribe' | 'position'>
   readonly clock: Clock
+  readonly memberships: CountingNeeds['memberships'] & Pick<Memberships, 'ofUser'>
   readonly log: Logger
   /** Does this process store the counts of the room. */
   readonly owns: (room: RoomId) => boolean
@@ -34,6 +37,12 @@ export interface Unread {
 
 export interface UnreadCounts extends AsyncDisposable {
   of(user: UserId, rooms: readonly RoomId[]): Promise<ReadonlyMap<RoomId, Unread>>
+  /** How many unread notifications there are in each of the rooms that have some; of rooms at rest as they are stored. */
+  byRoom(user: UserId): Promise<ReadonlyMap<RoomId, number>>
+  /** What the rules say in a room to its members of now. */
+  verdicts(room: RoomId): Promise<Verdicts>
+  /** Position up to which the user has read each thread of a room; '' is the whole room. */
+  readUpTo(room: RoomId, user: UserId): Promise<ReadonlyMap<string, number>>
   /** Counts and stores what is pending; a timer does it too. */
   flush(): Promise<void>
 }
@@ -144,6 +153,24 @@ export function createUnreadCounts(needs: UnreadNeeds): UnreadCounts {
       })
       return out
     },
+    async byRoom(user) {
+      const out = new Map<RoomId, number>()
+      for (const { room_id, notify } of await queries.unreadByRoom(db, user)) {
+        out.set(room_id, notify)
+      }
+      const joined = [...(await needs.memberships.ofUser(user)).values()]
+        .filter(({ membership }) => membership === 'join')
+        .map(({ room }) => room)
+      for (const room of out.keys()) if (!joined.includes(room)) out.delete(room)
+      for (const room of joined) {
+        if (counts.peek(room) === undefined) continue
+        out.set(room, unreadFrom(unreadThreads(await counted(room), user)).total.notify)
+      }
+      for (const [room, notify] of out) if (notify <= 0) out.delete(room)
+      return out
+    },
+    verdicts: async (room) => await counting.verdictsOf(await counted(room)),
+    readUpTo: counting.readUpTo,
     flush,
     async [Symbol.asyncDispose]() {
       timer[Symbol.dispose]()
@@ -162,7 +189,7 @@ function unreadFrom(threads: ReadonlyMap<string, Count>): Unread {
 }
 
 /** Runs `task` for each item, at most `atOnce` at a time. */
-async function inTurns<T>(
+export async function inTurns<T>(
   items: readonly T[],
   atOnce: number,
   task: (item: T) => Promise<void>,

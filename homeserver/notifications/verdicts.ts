@@ -2,7 +2,7 @@ import { isUserId, type RoomId, type UserId } from '../../spec/ids.ts'
 import { arrayAt, objectAt } from '../../spec/json.ts'
 import { evaluate, type PushContext, type PushVerdict } from '../../spec/push/evaluate.ts'
 import { mergeRules, noPushRules, type PushRuleset } from '../../spec/push/rules.ts'
-import { powerLevelsOf } from '../../spec/room/power-levels.ts'
+import { levelsWithoutEvents, powerLevelsOf } from '../../spec/room/power-levels.ts'
 import type { Events } from '../events/events.ts'
 import type { StoredEvent } from '../events/stored-event.ts'
 import type { MembershipRow, Memberships } from '../rooms/rooms.ts'
@@ -18,9 +18,11 @@ export interface Verdicts {
   /** To whom it may say something else. */
   apart(event: StoredEvent): ReadonlySet<Member>
   of(event: StoredEvent, member: Member): PushVerdict
+  /** What it says to somebody who is not in the room: the one who is invited. */
+  ofOutsider(event: StoredEvent, user: UserId, rules: PushRuleset): PushVerdict
 }
 
-interface Member {
+export interface Member {
   readonly user: UserId
   /** Log position at which the membership began. */
   readonly since: number
@@ -39,12 +41,15 @@ export interface VerdictsNeeds {
 const anybody = '@nobody-in-particular:invalid'
 const anybodysRules = mergeRules(anybody, noPushRules)
 const silence: PushVerdict = { notify: false, highlight: false, actions: [] }
-const nothing: Verdicts = {
+/** Of a room that this server is not in. */
+export const nothing: Verdicts = {
   members: new Map(),
   version: -1,
   forAll: () => silence,
   apart: () => new Set(),
   of: () => silence,
+  ofOutsider: (event, user, rules) =>
+    evaluate(rules, event.pdu, { userId: user, memberCount: 0, powerLevels: levelsWithoutEvents }),
 }
 
 /** Reads what the rules ask about the room. */
@@ -77,6 +82,7 @@ export async function verdictsIn(needs: VerdictsNeeds, room: RoomId): Promise<Ve
     apart: (event) => new Set([...customized, ...named(event, members)]),
     of: (event, member) =>
       evaluate(member.rules ?? predefinedFor(member), event.pdu, member.context),
+    ofOutsider: (event, user, own) => evaluate(own, event.pdu, { ...context, userId: user }),
   }
 }
 

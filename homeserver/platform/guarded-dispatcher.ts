@@ -12,6 +12,8 @@ import { Agent, buildConnector } from 'undici'
 export interface GuardOptions {
   /** Networks in CIDR form that are allowed though they are not public; default none. */
   readonly allowedNetworks: readonly string[]
+  /** Only the allowed networks may be reached: for what must not go over the internet. */
+  readonly refusesPublic?: boolean
   /** Certificates (PEM) of authorities to trust beside those that Node trusts. */
   readonly authorities?: readonly string[]
   /** Resolves names; as Node does unless a test says otherwise. */
@@ -56,7 +58,7 @@ const redirectsMax = 10_000
 
 /** Makes the dispatcher; dispose it to close its connections. */
 export function createGuardedDispatcher(options: GuardOptions): GuardedDispatcher {
-  const isAllowed = addressCheck(options.allowedNetworks)
+  const isAllowed = addressCheck(options.allowedNetworks, options.refusesPublic)
   const redirects = new Map<string, ConnectTarget>()
   const connect = buildConnector({
     timeout: connectTimeoutMs,
@@ -77,7 +79,10 @@ export function createGuardedDispatcher(options: GuardOptions): GuardedDispatche
       // The lookup function is not asked about literal addresses.
       const literal = hostname.replace(/^\[|\]$/g, '')
       if (isIP(literal) !== 0 && !isAllowed(literal)) {
-        callback(new ForbiddenAddressError(`${literal} is not a public address`), null)
+        callback(
+          new ForbiddenAddressError(`${literal} is not an address that may be reached`),
+          null,
+        )
         return
       }
       connect({ ...target, hostname: literal, port: String(to?.port ?? target.port) }, callback)
@@ -103,7 +108,10 @@ export function createGuardedDispatcher(options: GuardOptions): GuardedDispatche
  * May a connection go to this address: public ones, and those in `allowedNetworks`. An IPv4 address mapped into
  * IPv6 is judged as what it is; those of translators and tunnels (NAT64, 6to4, Teredo) are refused.
  */
-export function addressCheck(allowedNetworks: readonly string[]): (address: string) => boolean {
+export function addressCheck(
+  allowedNetworks: readonly string[],
+  refusesPublic = false,
+): (address: string) => boolean {
   const allowed = allowedNetworks.map((network) => ipaddr.parseCIDR(network))
   return (address) => {
     if (!ipaddr.isValid(address)) return false
@@ -115,7 +123,7 @@ export function addressCheck(allowedNetworks: readonly string[]): (address: stri
           ? parsed instanceof ipaddr.IPv4 && parsed.match(network, bits)
           : parsed instanceof ipaddr.IPv6 && parsed.match(network, bits)),
     )
-    return inside || (parsed.range() === 'unicast' && isAssigned(parsed))
+    return inside || (!refusesPublic && parsed.range() === 'unicast' && isAssigned(parsed))
   }
 }
 
@@ -134,7 +142,7 @@ function guardedLookup(isAllowed: (address: string) => boolean, lookup: Lookup):
       const usable = addresses.filter(({ address }) => isAllowed(address))
       const [first] = usable
       if (first === undefined) {
-        callback(new ForbiddenAddressError(`${hostname} has no public address`), '')
+        callback(new ForbiddenAddressError(`${hostname} has no address that may be reached`), '')
       } else if (options.all) callback(null, usable)
       else callback(null, first.address, first.family)
     })

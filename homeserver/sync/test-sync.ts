@@ -10,6 +10,7 @@ import type { Events } from '../events/events.ts'
 import { testNeeds } from '../events/test-events.ts'
 import { createNotifications } from '../notifications/notifications.ts'
 import { createPushRules, type PushRules } from '../notifications/push-rules.ts'
+import { quietPushing } from '../notifications/test-pushing.ts'
 import { systemClock } from '../platform/clock.ts'
 import { silentLogger } from '../platform/log.ts'
 import { systemRandom } from '../platform/random.ts'
@@ -84,7 +85,7 @@ export async function testProcess(
   const receipts = createReceipts(shared)
   const typing = createTyping(shared)
   const presence = createPresence({ ...shared, self, enabled: true })
-  const notifications = createNotifications({ ...shared, receipts, log, owns: () => true })
+  const notifications = createNotifications({ ...shared, ...quietPushing, receipts, writer })
   const clientEvents = createClientEvents(shared)
   const rooms = { clientEvent: clientEvents.text, preload: clientEvents.preload }
   const slices = { deviceLists, encryption, toDevice, receipts, typing, presence, notifications }

@@ -54,7 +54,7 @@ export function powerLevelsOf(
   powerLevels: Pdu | undefined,
 ): PowerLevels {
   const key = powerLevels ?? create
-  if (key === undefined) return withoutEvents
+  if (key === undefined) return levelsWithoutEvents
   const cached = levelsCache.get(key)
   if (cached !== undefined && cached.create === create) return cached.levels
   const levels = computeLevels(rules, create, powerLevels)
@@ -126,7 +126,8 @@ const emptyTable: LevelTable = {
   notifications: new Map(),
 }
 
-const withoutEvents: PowerLevels = {
+/** Of a room of which nothing is known. */
+export const levelsWithoutEvents: PowerLevels = {
   unbounded: new Set(),
   table: emptyTable,
   usersDefault: namedDefaults.users_default,

@@ -142,6 +142,8 @@ export const setPusher = endpoint({
     lang: z.string().max(64).exactOptional(),
     data: jsonObject.exactOptional(),
     append: z.boolean().exactOptional(),
+    // {@link https://github.com/matrix-org/matrix-spec-proposals/pull/3881}
+    'org.matrix.msc3881.enabled': z.boolean().exactOptional(),
   }),
   reply: nothing,
 })

@@ -1,0 +1,140 @@
+/** What a push gateway is told. {@link https://spec.matrix.org/v1.19/push-gateway-api/#post_matrixpushv1notify} */
+import type { RoomId, UserId } from '../../spec/ids.ts'
+import { type Json, type JsonObject, stringAt } from '../../spec/json.ts'
+import type { PushAction } from '../../spec/push/rules.ts'
+import type { Events } from '../events/events.ts'
+import type { StoredEvent } from '../events/stored-event.ts'
+import type { MembershipRow, Memberships } from '../rooms/rooms.ts'
+import type { StoredPusher } from './pushers.ts'
+
+export interface MessageNeeds {
+  readonly events: Pick<Events, 'currentEntry'>
+  readonly memberships: Pick<Memberships, 'ofRoom'>
+  /** Whether gateways are told what was said. */
+  readonly includesContent: boolean
+}
+
+/** An event of which a user is to be told. */
+export interface Notice {
+  readonly event: StoredEvent
+  readonly actions: readonly PushAction[]
+}
+
+/** A client that keeps its own badge. {@link https://github.com/matrix-org/matrix-spec-proposals/pull/4076} */
+export function keepsOwnBadge({ data }: StoredPusher): boolean {
+  return (
+    data['org.matrix.msc4076.disable_badge_count'] === true || data['disable_badge_count'] === true
+  )
+}
+
+/** The notification of an event; `unread` is the number on the badge. */
+export async function eventMessage(
+  needs: MessageNeeds,
+  user: UserId,
+  pusher: StoredPusher,
+  { event, actions }: Notice,
+  unread: number,
+): Promise<JsonObject> {
+  const { pdu } = event
+  const tweaks = tweaksOf(actions)
+  const head = {
+    event_id: pdu.eventId,
+    room_id: pdu.roomId,
+    prio: isUrgent(event, tweaks) ? 'high' : 'low',
+    ...countsOf(pusher, unread),
+  }
+  if (pusher.data['format'] === 'event_id_only') return { ...head, devices: [deviceOf(pusher)] }
+  const rows = await needs.memberships.ofRoom(pdu.roomId)
+  const roomName = await nameOf(needs, pdu.roomId, rows, user)
+  const content = needs.includesContent ? shownContent(event) : undefined
+  const isMember = pdu.type === 'm.room.member' && pdu.stateKey !== undefined
+  return {
+    ...head,
+    type: pdu.type,
+    sender: pdu.sender,
+    sender_display_name: rows.get(pdu.sender)?.displayName || pdu.sender,
+    ...(roomName !== undefined && { room_name: roomName }),
+    ...(content !== undefined && { content }),
+    ...(isMember && {
+      user_is_target: pdu.stateKey === user,
+      membership: stringAt(pdu.content, 'membership') ?? 'leave',
+    }),
+    devices: [{ ...deviceOf(pusher), tweaks }],
+  }
+}
+
+/** A new number for the badge and nothing else; zero is said, because apps clear the badge by it. */
+export function badgeMessage(pusher: StoredPusher, unread: number): JsonObject {
+  return { counts: { unread }, devices: [deviceOf(pusher)] }
+}
+
+function countsOf(pusher: StoredPusher, unread: number): JsonObject {
+  return unread === 0 || keepsOwnBadge(pusher) ? {} : { counts: { unread } }
+}
+
+function deviceOf({ appId, pushkey, updatedAt, data }: StoredPusher): JsonObject {
+  const { url: _, ...rest } = data
+  return {
+    app_id: appId,
+    pushkey,
+    pushkey_ts: Math.floor(updatedAt / 1000),
+    data: rest,
+  }
+}
+
+/** {@link https://spec.matrix.org/v1.19/client-server-api/#actions} */
+function tweaksOf(actions: readonly PushAction[]): Record<string, Json> {
+  const tweaks: Record<string, Json> = {}
+  for (const action of actions) {
+    if (typeof action === 'object') tweaks[action.set_tweak] = action.value ?? true
+  }
+  return tweaks
+}
+
+/** What rings, is marked, or may be either once it is decrypted. */
+function isUrgent({ pdu }: StoredEvent, tweaks: Readonly<Record<string, Json>>): boolean {
+  const { sound, highlight } = tweaks
+  return pdu.type === 'm.room.encrypted' || Boolean(sound) || Boolean(highlight)
+}
+
+function shownContent({ pdu, redactedBy }: StoredEvent): JsonObject | undefined {
+  return redactedBy === undefined && Object.keys(pdu.content).length > 0 ? pdu.content : undefined
+}
+
+/** {@link https://spec.matrix.org/v1.19/client-server-api/#calculating-the-display-name-for-a-room} */
+async function nameOf(
+  { events }: MessageNeeds,
+  room: RoomId,
+  rows: ReadonlyMap<UserId, MembershipRow>,
+  self: UserId,
+): Promise<string | undefined> {
+  const contentOf = async (type: string) =>
+    (await events.currentEntry(room, type, ''))?.pdu.content ?? {}
+  const name = stringAt(await contentOf('m.room.name'), 'name')
+  if (name) return name
+  const alias = stringAt(await contentOf('m.room.canonical_alias'), 'alias')
+  return alias || namesOf(rows, self)
+}
+
+/** The first who came, by name. */
+function namesOf(rows: ReadonlyMap<UserId, MembershipRow>, self: UserId): string | undefined {
+  let first: MembershipRow | undefined
+  let second: MembershipRow | undefined
+  let others = 0
+  for (const row of rows.values()) {
+    if (row.user === self || (row.membership !== 'join' && row.membership !== 'invite')) continue
+    others += 1
+    if (first === undefined || row.since < first.since) {
+      second = first
+      first = row
+    } else if (second === undefined || row.since < second.since) second = row
+  }
+  if (first === undefined) return undefined
+  if (second === undefined) return shownName(first)
+  const names = `${shownName(first)} and ${shownName(second)}`
+  return others === 2 ? names : `${shownName(first)}, ${shownName(second)} and ${others - 2} others`
+}
+
+function shownName({ displayName, user }: MembershipRow): string {
+  return displayName || user
+}
