@@ -12,6 +12,7 @@ import type { KeyBackup } from '../homeserver/encryption/key-backup.ts'
 import type { ToDevice } from '../homeserver/encryption/to-device.ts'
 import type { Purges } from '../homeserver/events/purges.ts'
 import type { Media } from '../homeserver/media/media.ts'
+import type { Previews } from '../homeserver/media/previews.ts'
 import type { Notifications } from '../homeserver/notifications/notifications.ts'
 import type { ThreadSubscriptions } from '../homeserver/notifications/thread-subscriptions.ts'
 import type { Clock } from '../homeserver/platform/clock.ts'
@@ -79,6 +80,7 @@ export interface ClientApiNeeds {
   readonly media: Media
   readonly memberships: Memberships
   readonly remote: Pick<Remote, 'publicRooms'>
+  readonly previews: Pick<Previews, 'of'>
   readonly destinations: Administration
   readonly purges: Purges
   readonly deletions: RoomDeletions

@@ -1,5 +1,6 @@
 import type { Purges } from '../homeserver/events/purges.ts'
 import type { Media } from '../homeserver/media/media.ts'
+import type { Previews } from '../homeserver/media/previews.ts'
 import type { ThreadSubscriptions } from '../homeserver/notifications/thread-subscriptions.ts'
 import type { Spaces } from '../homeserver/rooms/hierarchy.ts'
 import type { JumpToDate } from '../homeserver/rooms/jump-to-date.ts'
@@ -68,11 +69,16 @@ export const noMedia: Media = {
     throw notFound('file')
   },
 }
+  keep: absent,
+  measure: absent,
 
 /** For tests: an engine that deletes nothing. */
 export const noPurges: Purges = {
   purgeHistory: absent,
   find: async () => [],
+/** For tests: an engine that fetches no pages. */
+export const noPreviews: Pick<Previews, 'of'> = { of: absent }
+
   row: () => ({}),
   forgetRoom: absent,
   isBlocked: async () => false,

@@ -23,6 +23,7 @@ import { receiveAtOwner } from './events/at-owner.ts'
 import { createEvents } from './events/create-events.ts'
 import { createJobs } from './jobs/jobs.ts'
 import { createMedia } from './media/media.ts'
+import { createPreviews } from './media/previews.ts'
 import { createNotifications } from './notifications/notifications.ts'
 import { createPushRules } from './notifications/push-rules.ts'
 import { createThreadSubscriptions } from './notifications/thread-subscriptions.ts'
@@ -136,6 +137,7 @@ export async function createHomeserver(needs: HomeserverNeeds) {
 
   const receipts = createReceipts({ ...base, memberships, events, accountData })
   const typing = createTyping({ ...base, bus, memberships })
+  const previews = createPreviews({ ...base, media, settings: previewSettings(config) })
   const presence = createPresence({ ...base, bus, memberships, self, enabled: config.presence })
   const introductions = createIntroductions({
     ...{ ...base, memberships, owns, deviceNames, logger: needs.log },
@@ -153,7 +155,7 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     ...{ accounts, sessions, interactiveAuth, openid, profiles, accountData, appservices },
     ...{ encryption, deviceLists, toDevice, keyBackup, dehydratedDevices },
     ...{ events, rooms, spaces: rooms.spaces, memberships, remoteMembership },
-    ...{ purges, deletions, media },
+    ...{ purges, deletions, media, previews },
     ...{ receipts, typing, presence, notifications, threadSubscriptions },
   }
   const sync = createSync({ ...base, ...slices, log: needs.log })
@@ -178,12 +180,21 @@ export async function createHomeserver(needs: HomeserverNeeds) {
       await sessions[Symbol.asyncDispose]()
       await stream[Symbol.asyncDispose]()
     },
+      await previews[Symbol.asyncDispose]()
   }
 }
 
 function streamSettings({ config, databaseUrl, internalSecret }: HomeserverNeeds) {
   return {
     databaseUrl,
+function previewSettings(config: Config) {
+  return {
+    enabled: config.urlPreviews,
+    allowedNetworks: config.urlPreviewAllowPrivate,
+    deniedHosts: config.urlPreviewDeny,
+  }
+}
+
     secret: internalSecret,
     peerHost: config.internalHost,
     peerPort: config.internalPort,

@@ -113,6 +113,17 @@ export const settingsSchema = z.strictObject({
   ),
   appserviceFiles: list('Registrations of bridges and bots (YAML files).'),
 
+  // Previews of links
+  urlPreviews: flag(
+    true,
+    'Whether this server fetches pages that people link to, to show what they are about.',
+  ),
+  urlPreviewAllowPrivate: networks(
+    [],
+    'Private networks whose pages may be fetched for that, such as 10.0.0.0/8.',
+  ),
+  urlPreviewDeny: list('Hosts whose pages are not fetched, * and ? as wildcards.'),
+
   // Federation
   federationAllowPrivate: networks(
     [],

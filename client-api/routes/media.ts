@@ -4,6 +4,7 @@ import * as api from '../../spec/api/client/media.ts'
 import { cleanFileName } from '../../spec/content-disposition.ts'
 import { MatrixError, notFound } from '../../spec/errors.ts'
 import type { ServerName } from '../../spec/ids.ts'
+import { Answer } from '../answer.ts'
 import { fileAnswer } from '../file-answer.ts'
 import type { ClientApiNeeds } from '../needs.ts'
 import type { Origin } from '../origin.ts'
@@ -24,7 +25,11 @@ interface Query {
 const contentTypeCharsMax = 255
 
 /** Files that people send each other. {@link https://spec.matrix.org/v1.19/client-server-api/#content-repository} */
-export const mediaRoutes = ({ media, config }: Pick<ClientApiNeeds, 'media' | 'config'>) => {
+export const mediaRoutes = ({
+  media,
+  previews,
+  config,
+}: Pick<ClientApiNeeds, 'media' | 'previews' | 'config'>) => {
   const uri = (mediaId: string) => `mxc://${config.serverName}/${mediaId}`
 
   async function download(place: Place, query: Query, from: Origin) {
@@ -55,6 +60,7 @@ export const mediaRoutes = ({ media, config }: Pick<ClientApiNeeds, 'media' | 'c
     route(api.getMedia, ({ params, query, from }) => download(params, query, from)),
     route(api.getMediaNamed, ({ params, query, from }) => download(params, query, from)),
     route(api.getMediaThumbnail, ({ params, query, from }) => thumbnail(params, query, from)),
+    route(api.previewUrl, async ({ query }) => new Answer(await previews.of(query.url))),
     openRoute(api.getMediaOpenly, ({ params, query, from }) => download(params, query, from)),
     openRoute(api.getMediaNamedOpenly, ({ params, query, from }) => download(params, query, from)),
     openRoute(api.getMediaThumbnailOpenly, ({ params, query, from }) =>

@@ -19,7 +19,7 @@ import {
   type MediaContent,
   type MediaRow,
 } from './queries.ts'
-import type { ThumbnailWish } from './thumbnail-size.ts'
+import type { PictureSize, ThumbnailWish } from './thumbnail-size.ts'
 import { createThumbnails } from './thumbnails.ts'
 
 export type { MediaContent, ThumbnailWish }
@@ -34,6 +34,8 @@ export interface Upload {
 export interface Media {
   /** Largest file, in bytes. */
   readonly sizeMax: number
+  /** A file of nobody, which the server itself has fetched. @throws MatrixError M_TOO_LARGE */
+  keep(upload: Upload): Promise<{ readonly mediaId: string; readonly content: MediaContent }>
   /** @throws MatrixError M_TOO_LARGE */
   upload(user: UserId, upload: Upload): Promise<string>
   /** An id whose bytes come later. @throws MatrixError M_LIMIT_EXCEEDED with too many that have none yet */
@@ -50,6 +52,8 @@ export interface Media {
    * @throws MatrixError M_UNKNOWN (400) when it is no picture or too large, M_LIMIT_EXCEEDED
    */
   thumbnail(content: MediaContent, wish: ThumbnailWish): Promise<MediaContent>
+  /** Width and height of a picture in pixels; undefined for anything else. */
+  measure(content: MediaContent): Promise<PictureSize | undefined>
   /** The bytes, as they are read. */
   read(content: MediaContent, range?: ByteRange): AsyncIterable<Uint8Array>
 }
@@ -93,8 +97,15 @@ export function createMedia(needs: Needs): Media {
   const ours = (mediaId: string) => ({ origin: serverName, mediaId })
   let waiting = 0
 
-  async function keep({ contentType, fileName, content }: Upload): Promise<MediaContent> {
+  async function contentFrom({ contentType, fileName, content }: Upload): Promise<MediaContent> {
     return { contentType, fileName, ...(await blobs.put(content, sizeMax)) }
+  }
+
+  async function insert(user: UserId | undefined, upload: Upload) {
+    const content = await contentFrom(upload)
+    const mediaId = needs.random.text(mediaLimits.idLength)
+    await insertMedia(db, ours(mediaId), user, content, clock.now())
+    return { mediaId, content }
   }
 
   async function find(mediaId: string): Promise<MediaRow> {
@@ -123,12 +134,8 @@ export function createMedia(needs: Needs): Media {
 
   return {
     sizeMax,
-    async upload(user, upload) {
-      const content = await keep(upload)
-      const mediaId = needs.random.text(mediaLimits.idLength)
-      await insertMedia(db, ours(mediaId), user, content, clock.now())
-      return mediaId
-    },
+    keep: (upload) => insert(undefined, upload),
+    upload: async (user, upload) => (await insert(user, upload)).mediaId,
     async create(user) {
       const { idLength, pendingMs, pendingPerUser } = mediaLimits
       const mediaId = needs.random.text(idLength)
@@ -141,14 +148,15 @@ export function createMedia(needs: Needs): Media {
       const row = await find(mediaId)
       if (row.user_id !== user) throw new MatrixError('M_FORBIDDEN', 'This id is not yours')
       if (row.hash !== null) throw cannotOverwrite()
-      if (!(await fillPending(db, ours(mediaId), await keep(upload)))) throw cannotOverwrite()
+      if (!(await fillPending(db, ours(mediaId), await contentFrom(upload))))
+        throw cannotOverwrite()
     },
     async get(origin, mediaId, options) {
       if (origin === serverName) return await getOurs(mediaId, options)
       if (!options.remote) throw notFound('Media')
       return await copies.get(origin, mediaId, options.timeoutMs)
     },
-    thumbnail: createThumbnails({ db, clock, blobs }),
+    ...createThumbnails({ db, clock, blobs }),
     read: ({ hash, sizeBytes }, range = { start: 0, end: sizeBytes - 1 }) =>
       blobs.getRange(hash, range),
   }

@@ -113,3 +113,23 @@ export async function insertThumbnail(
       set content_type = excluded.content_type, size_bytes = excluded.size_bytes,
         hash = excluded.hash`
 }
+
+/** What a page told, if it was asked after `since`. */
+export async function findPreview(db: Db, url: string, since: number): Promise<string | undefined> {
+  const [row] = await db<{ body: string }>`
+    select body from media_previews where url = ${url} and fetched_at > ${since}`
+  return row?.body
+}
+
+/** Also forgets some that are older than `keptMs`. */
+export async function insertPreview(
+  db: Db,
+  { url, body, now, keptMs }: { url: string; body: string; now: number; keptMs: number },
+): Promise<void> {
+  await db`
+    with old as (
+      delete from media_previews where url in (
+        select url from media_previews where fetched_at < ${now - keptMs} and url <> ${url} limit 100))
+    insert into media_previews (url, body, fetched_at) values (${url}, ${body}, ${now})
+    on conflict (url) do update set body = excluded.body, fetched_at = excluded.fetched_at`
+}

@@ -1,6 +1,6 @@
 /** Makes small pictures of large ones. The library is loaded by the first one that is wanted. */
 import type { Sharp } from 'sharp'
-import type { ThumbnailWish } from './thumbnail-size.ts'
+import type { PictureSize, ThumbnailWish } from './thumbnail-size.ts'
 
 /** A small picture, or that the picture is no larger than what is wanted. */
 export type Shrunk =
@@ -26,6 +26,14 @@ async function loadLibrary() {
   sharp.block({ operation: ['VipsForeignLoad'] })
   sharp.unblock({ operation: readers })
   return sharp
+}
+
+/** As it is shown, upright. @throws Error when the bytes are no picture, or one that is too large */
+export async function measure(bytes: Uint8Array): Promise<PictureSize> {
+  library ??= loadLibrary()
+  const sharp = await library
+  const { autoOrient } = await sharp(bytes, { limitInputPixels: pixelsMax }).metadata()
+  return { width: autoOrient.width, height: autoOrient.height }
 }
 
 /**

@@ -7,13 +7,14 @@ export interface ThumbnailWish {
   readonly animated: boolean
 }
 
-interface Size {
+/** In pixels. */
+export interface PictureSize {
   readonly width: number
   readonly height: number
 }
 
 /** The sizes that are made, the specification's five among them: a file has so many thumbnails at most. */
-const sizes: Readonly<Record<ThumbnailWish['method'], readonly Size[]>> = {
+const sizes: Readonly<Record<ThumbnailWish['method'], readonly PictureSize[]>> = {
   crop: [32, 96, 256, 512, 800].map((side) => ({ width: side, height: side })),
   scale: [
     { width: 32, height: 32 },
@@ -26,7 +27,7 @@ const sizes: Readonly<Record<ThumbnailWish['method'], readonly Size[]>> = {
 }
 
 /** The smallest size that is made and not smaller than what is wanted; for more than the largest, that one. */
-export function sizeFor({ width, height, method }: ThumbnailWish): Size {
+export function sizeFor({ width, height, method }: ThumbnailWish): PictureSize {
   const fitting = sizes[method].find((size) => size.width >= width && size.height >= height)
   return fitting ?? sizes[method].at(-1) ?? { width, height }
 }

@@ -14,7 +14,7 @@ import { createThumbnails, thumbnailLimits } from './thumbnails.ts'
 let database: TestDatabase
 let folder: string
 let blobs: ReturnType<typeof createBlobs>
-let thumbnailOf: ReturnType<typeof createThumbnails>
+let thumbnailOf: ReturnType<typeof createThumbnails>['thumbnail']
 const puts: string[] = []
 
 beforeAll(async () => {
@@ -29,7 +29,7 @@ beforeAll(async () => {
       return kept
     },
   }
-  thumbnailOf = createThumbnails({ db: database.db, clock: new FakeClock(), blobs })
+  thumbnailOf = createThumbnails({ db: database.db, clock: new FakeClock(), blobs }).thumbnail
 }, 60_000)
 afterAll(async () => {
   await database[Symbol.asyncDispose]()

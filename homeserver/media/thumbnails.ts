@@ -5,8 +5,8 @@ import type { Database } from '../database/database.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Blobs } from './blobs.ts'
 import { findThumbnail, insertThumbnail, type MediaContent } from './queries.ts'
-import { shrink } from './shrink.ts'
-import { sizeFor, type ThumbnailWish } from './thumbnail-size.ts'
+import { measure, shrink } from './shrink.ts'
+import { type PictureSize, sizeFor, type ThumbnailWish } from './thumbnail-size.ts'
 
 interface Needs {
   readonly db: Database
@@ -69,14 +69,18 @@ export function createThumbnails({ db, clock, blobs }: Needs) {
     return Buffer.concat(pieces)
   }
 
+  /** Width and height; undefined for what is no picture. */
+  async function measureOf(source: MediaContent): Promise<PictureSize | undefined> {
+    if (source.sizeBytes > thumbnailLimits.sourceBytes) return undefined
+    using _ = await takeTurn()
+    return await measure(await readAll(source)).catch(() => undefined)
+  }
+
   /**
    * A small picture of a file, or the file if that is small already.
    * @throws MatrixError M_UNKNOWN (400) when there is none, M_LIMIT_EXCEEDED when too many are being made
    */
-  return async function thumbnailOf(
-    source: MediaContent,
-    wanted: ThumbnailWish,
-  ): Promise<MediaContent> {
+  async function thumbnailOf(source: MediaContent, wanted: ThumbnailWish): Promise<MediaContent> {
     if (source.sizeBytes > thumbnailLimits.sourceBytes) throw noPicture()
     const wish = { ...wanted, ...sizeFor(wanted) }
     const known = await findThumbnail(db, source.hash, wish)
@@ -89,6 +93,8 @@ export function createThumbnails({ db, clock, blobs }: Needs) {
     underWay.set(key, making)
     return await making
   }
+
+  return { thumbnail: thumbnailOf, measure: measureOf }
 }
 
 function isShown({ contentType, sizeBytes }: MediaContent): boolean {

@@ -162,3 +162,20 @@ export const getMediaThumbnailOpenly = endpoint({
   query: { ...thumbnail, allow_remote },
   reply: json,
 })
+
+/** The answer has what the page says of itself, and `matrix:image:size`. */
+export const previewUrl = endpoint({
+  name: 'previewUrl',
+  method: 'GET',
+  auth: 'token',
+  rateLimit: 'write',
+  errors: ['M_FORBIDDEN', 'M_INVALID_PARAM', 'M_UNRECOGNIZED'],
+  paths: [
+    '/_matrix/client/v1/media/preview_url',
+    '/_matrix/media/v3/preview_url',
+    '/_matrix/media/r0/preview_url',
+    '/_matrix/media/v1/preview_url',
+  ],
+  query: { url: z.string(), ts: queryInteger({ min: 0 }).optional() },
+  reply: json,
+})
