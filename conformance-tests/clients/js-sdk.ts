@@ -1,6 +1,6 @@
 /** matrix-js-sdk as a person's client: signed in, syncing, and asked what it shows. */
 import * as sdk from 'matrix-js-sdk'
-import { logger } from 'matrix-js-sdk/lib/logger.js'
+import { type Logger, logger } from 'matrix-js-sdk/lib/logger.js'
 import { password, unique } from '../harness/client.ts'
 import type { Homeserver } from '../harness/server.ts'
 
@@ -21,11 +21,17 @@ if (!('withResolvers' in Promise)) {
 }
 
 Reflect.apply(Reflect.get(logger, 'disableAll') ?? (() => {}), logger, [])
+const nothing = () => {}
+const silent: Logger = {
+  ...{ trace: nothing, debug: nothing, info: nothing, warn: nothing, error: nothing },
+  getChild: () => silent,
+}
 
 /** A signed-in client that syncs. */
 export interface Person extends AsyncDisposable {
   readonly client: sdk.MatrixClient
   readonly userId: string
+  readonly deviceId: string
   /** Waits until the client itself shows that the user has this membership of the room. */
   isIn(roomId: string, membership: string): Promise<void>
   /** Is a message with this text in what the client shows of the room. */
@@ -34,31 +40,67 @@ export interface Person extends AsyncDisposable {
   textsFrom(roomId: string, sender: string): Promise<string[]>
 }
 
+/** The recovery key that a person has written down: the devices of one person share it. */
+export interface Notebook {
+  recoveryKey?: Uint8Array<ArrayBuffer>
+}
+
+interface PersonOptions {
+  readonly encryption?: boolean
+  readonly notebook?: Notebook
+}
+
 /** Registers a user and starts syncing. */
 export async function createPerson(
   server: Homeserver,
   name: string,
-  options: { readonly encryption?: boolean } = {},
+  options: PersonOptions = {},
 ): Promise<Person> {
-  const fresh = sdk.createClient({ baseUrl: server.clientUrl })
-  const session = await fresh.registerRequest({
+  const session = await sdk.createClient({ baseUrl: server.clientUrl }).registerRequest({
     username: unique(name),
     password,
     auth: { type: 'm.login.dummy' },
   })
+  return await personOf(server, session, options)
+}
+
+/** Signs a user in on one more device. */
+export async function signInAgain(
+  server: Homeserver,
+  user: string,
+  options: PersonOptions = {},
+): Promise<Person> {
+  const session = await sdk.createClient({ baseUrl: server.clientUrl }).loginRequest({
+    type: 'm.login.password',
+    identifier: { type: 'm.id.user', user },
+    password,
+  })
+  return await personOf(server, session, options)
+}
+
+async function personOf(
+  server: Homeserver,
+  session: { user_id: string; access_token?: string; device_id?: string },
+  { encryption, notebook }: PersonOptions,
+): Promise<Person> {
+  const deviceId = session.device_id ?? ''
   const client = sdk.createClient({
     baseUrl: server.clientUrl,
     userId: session.user_id,
     accessToken: session.access_token ?? '',
-    deviceId: session.device_id ?? '',
+    deviceId,
+    logger: silent,
+    verificationMethods: ['m.sas.v1'],
+    ...(notebook && { cryptoCallbacks: callbacksOver(notebook) }),
   })
-  if (options.encryption) await client.initRustCrypto({ useIndexedDB: false })
+  if (encryption) await client.initRustCrypto({ useIndexedDB: false })
   await client.startClient({ initialSyncLimit: timelineLimit, lazyLoadMembers: true })
   await until(`${session.user_id} syncs`, () => client.isInitialSyncComplete())
 
   return {
     client,
     userId: session.user_id,
+    deviceId,
     isIn: (roomId, membership) =>
       until(
         `${membership} of ${session.user_id}`,
@@ -86,6 +128,18 @@ export async function createPerson(
     async [Symbol.asyncDispose]() {
       client.stopClient()
       await client.clearStores().catch(() => undefined)
+    },
+  }
+}
+
+function callbacksOver(notebook: Notebook): NonNullable<sdk.ICreateClientOpts['cryptoCallbacks']> {
+  return {
+    getSecretStorageKey: async ({ keys }) => {
+      const [id] = Object.keys(keys)
+      return id && notebook.recoveryKey ? [id, notebook.recoveryKey] : null
+    },
+    cacheSecretStorageKey: (_id, _info, key) => {
+      notebook.recoveryKey = key
     },
   }
 }
