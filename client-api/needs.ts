@@ -78,9 +78,9 @@ export interface ClientApiNeeds {
   readonly spaces: Spaces
   readonly openid: Openid
   readonly media: Media
+  readonly previews: Pick<Previews, 'of'>
   readonly memberships: Memberships
   readonly remote: Pick<Remote, 'publicRooms'>
-  readonly previews: Pick<Previews, 'of'>
   readonly destinations: Administration
   readonly purges: Purges
   readonly deletions: RoomDeletions

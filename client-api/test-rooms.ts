@@ -65,20 +65,20 @@ export const noMedia: Media = {
   fill: absent,
   get: absent,
   thumbnail: absent,
+  keep: absent,
+  measure: absent,
   read: () => {
     throw notFound('file')
   },
 }
-  keep: absent,
-  measure: absent,
+
+/** For tests: an engine that fetches no pages. */
+export const noPreviews: Pick<Previews, 'of'> = { of: absent }
 
 /** For tests: an engine that deletes nothing. */
 export const noPurges: Purges = {
   purgeHistory: absent,
   find: async () => [],
-/** For tests: an engine that fetches no pages. */
-export const noPreviews: Pick<Previews, 'of'> = { of: absent }
-
   row: () => ({}),
   forgetRoom: absent,
   isBlocked: async () => false,

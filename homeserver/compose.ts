@@ -134,10 +134,10 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     ...{ ...base, remoteMedia: needs.remoteMedia },
     ...{ folder: mediaFolder(config), sizeMax: config.uploadSizeBytes },
   })
+  const previews = createPreviews({ ...base, media, settings: previewSettings(config) })
 
   const receipts = createReceipts({ ...base, memberships, events, accountData })
   const typing = createTyping({ ...base, bus, memberships })
-  const previews = createPreviews({ ...base, media, settings: previewSettings(config) })
   const presence = createPresence({ ...base, bus, memberships, self, enabled: config.presence })
   const introductions = createIntroductions({
     ...{ ...base, memberships, owns, deviceNames, logger: needs.log },
@@ -177,16 +177,13 @@ export async function createHomeserver(needs: HomeserverNeeds) {
       introductions[Symbol.dispose]()
       await presence[Symbol.asyncDispose]()
       typing[Symbol.dispose]()
+      await previews[Symbol.asyncDispose]()
       await sessions[Symbol.asyncDispose]()
       await stream[Symbol.asyncDispose]()
     },
-      await previews[Symbol.asyncDispose]()
   }
 }
 
-function streamSettings({ config, databaseUrl, internalSecret }: HomeserverNeeds) {
-  return {
-    databaseUrl,
 function previewSettings(config: Config) {
   return {
     enabled: config.urlPreviews,
@@ -195,6 +192,9 @@ function previewSettings(config: Config) {
   }
 }
 
+function streamSettings({ config, databaseUrl, internalSecret }: HomeserverNeeds) {
+  return {
+    databaseUrl,
     secret: internalSecret,
     peerHost: config.internalHost,
     peerPort: config.internalPort,
