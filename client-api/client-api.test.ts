@@ -91,6 +91,7 @@ async function start() {
       backoff: { succeeded: () => {}, flush: async () => {} },
     }),
     sync: {
+      slidingSync: async () => '{}',
       sync: async () => {
         throw notFound('sync')
       },

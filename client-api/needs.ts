@@ -26,6 +26,7 @@ import type { RoomDeletions } from '../homeserver/rooms/deletion.ts'
 import type { Spaces } from '../homeserver/rooms/hierarchy.ts'
 import type { JumpToDate } from '../homeserver/rooms/jump-to-date.ts'
 import type { Memberships, Requester, Rooms } from '../homeserver/rooms/rooms.ts'
+import type { SlidingRequest } from '../homeserver/sync/sliding/request.ts'
 import type { OldSync } from '../homeserver/sync/old-sync.ts'
 import type { AppserviceAccounts } from './authenticate.ts'
 
@@ -101,6 +102,8 @@ export interface Sync {
     request: SyncRequest,
     signal: AbortSignal,
   ): Promise<string | AsyncIterable<string>>
+  /** POST /v4/sync, and what it was before; the same. */
+  slidingSync(who: Requester, request: SlidingRequest, signal: AbortSignal): Promise<string>
 }
 
 export interface SyncRequest {

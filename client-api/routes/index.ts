@@ -23,6 +23,7 @@ import { roomRoutes } from './rooms.ts'
 import { searchRoutes } from './search.ts'
 import { sendingRoutes } from './sending.ts'
 import { sessionRoutes } from './session.ts'
+import { slidingSyncRoutes } from './sliding-sync.ts'
 import { spaceRoutes } from './spaces.ts'
 import { syncRoutes } from './sync.ts'
 import { threadRoutes } from './threads.ts'
@@ -40,6 +41,7 @@ export function createRoutes(needs: RouteNeeds): readonly Route[] {
     ...sessionRoutes(needs),
     ...accountRoutes(needs),
     ...syncRoutes(needs),
+    ...slidingSyncRoutes(needs),
     ...oldSyncRoutes(needs),
     ...readingRoutes(needs),
     ...jumpRoutes(needs),

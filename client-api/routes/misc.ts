@@ -50,6 +50,7 @@ const unstable_features = {
   'org.matrix.msc4076': true,
   'org.matrix.msc4133.stable': true,
   'org.matrix.msc4222': true,
+  'org.matrix.simplified_msc3575': true,
   'org.matrix.msc4306': true,
   'uk.tcpip.msc4133': true,
   'uk.tcpip.msc4133.stable': true,

@@ -19,6 +19,7 @@ import { createSnapshots } from '../state/state.ts'
 import type { LogRow, LogWriter, Tail } from '../stream/log.ts'
 import type { RunningProcesses } from '../stream/processes.ts'
 import { createAcceptor } from './accept.ts'
+import { createActivities } from './activity.ts'
 import { createAdmission } from './admission.ts'
 import { createAftermath } from './aftermath.ts'
 import { createAskMissing } from './asking.ts'
@@ -89,6 +90,7 @@ export function createEvents(given: EventsNeeds): Events {
   // The views see rows first: they give events their positions.
   const views = createRoomViews({ db, tail, store })
   const timelines = createTimelines({ db, tail, store })
+  const activities = createActivities({ db, tail })
   const resolver = createResolver({ db, snapshots })
   const turns = createTurns({ ...given, log: given.writer, store })
   const verifier = createVerifier(given)
@@ -185,6 +187,7 @@ export function createEvents(given: EventsNeeds): Events {
       return [...(await store.byNumber(nrs)).values()]
     },
     timeline: (room, range) => timelines.read(room, range),
+    activity: activities.of,
     extremities,
     async authChain(ids) {
       const start = await store.get(ids)

@@ -3,6 +3,7 @@ import type { DeviceId, EventId, RoomId, ServerName, UserId } from '../../spec/i
 import type { JsonObject } from '../../spec/json.ts'
 import type { RoomVersionRules } from '../../spec/room/version.ts'
 import type { EventJson } from '../ports.ts'
+import type { Activity } from './activity.ts'
 import type { Purges } from './purges.ts'
 import type { HistoryPoint, StateRoot, StoredEvent } from './stored-event.ts'
 
@@ -86,6 +87,8 @@ export interface Events {
     room: RoomId,
     range: { after: number; upTo: number; limit: number },
   ): Promise<{ events: readonly StoredEvent[]; limited: boolean; isAfterGap?: boolean }>
+  /** When something last happened in rooms that are here; at hand for those that were asked about before. */
+  activity(rooms: readonly RoomId[]): Promise<ReadonlyMap<RoomId, Activity>>
   /** History order: up to `limit` events beyond `from` in the direction, accepted ones only. */
   history(
     room: RoomId,

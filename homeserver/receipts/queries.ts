@@ -28,6 +28,25 @@ export async function receiptsBetween(
     order by r.position`
 }
 
+/** Receipts in these rooms on any of the events, and the viewer's own, with position <= upTo. */
+export async function receiptsOnEvents(
+  db: Db,
+  rooms: readonly RoomId[],
+  events: readonly string[],
+  { upTo, viewer }: { upTo: number; viewer: UserId },
+): Promise<ReceiptRow[]> {
+  return await db<ReceiptRow>`
+    select r.room_id, r.user_id, r.type, r.thread_id, r.event_id, r.ts, r.position
+    from receipts r
+    where r.event_id = any(${events}::text[]) and r.room_id = any(${rooms}::text[])
+      and r.user_id <> ${viewer} and r.type <> 'm.read.private' and r.position <= ${upTo}
+    union all
+    select r.room_id, r.user_id, r.type, r.thread_id, r.event_id, r.ts, r.position
+    from receipts r
+    where r.room_id = any(${rooms}::text[]) and r.user_id = ${viewer} and r.position <= ${upTo}
+    order by position`
+}
+
 export async function receiptsOfUser(db: Db, room: RoomId, user: UserId): Promise<ReceiptRow[]> {
   return await db<ReceiptRow>`
     select room_id, user_id, type, thread_id, event_id, ts, position from receipts

@@ -51,6 +51,12 @@ export interface Receipts {
     rooms: readonly RoomId[],
     range: { after: number; upTo: number; viewer: UserId; ignored?: ReadonlySet<UserId> },
   ): Promise<ReadonlyMap<RoomId, JsonObject>>
+  /** The same of receipts on certain events, and of all that are the viewer's own. */
+  ofEvents(
+    rooms: readonly RoomId[],
+    events: readonly string[],
+    range: { upTo: number; viewer: UserId; ignored?: ReadonlySet<UserId> },
+  ): Promise<ReadonlyMap<RoomId, JsonObject>>
   /** The same from log rows that are at hand. */
   contentOf(
     rows: readonly LogRow[],
@@ -171,20 +177,13 @@ export function createReceipts(needs: ReceiptsNeeds): Receipts {
       await mark(who, room, type, event, threadId)
     },
     async since(rooms, range) {
-      const rows = await queries.receiptsBetween(db, rooms, { ...range, limit: receiptsPerRoomMax })
-      const byRoom = new Map<RoomId, queries.ReceiptRow[]>()
-      for (const row of rows) {
-        if (range.ignored?.has(row.user_id)) continue
-        const ofRoom = byRoom.get(row.room_id)
-        if (ofRoom === undefined) byRoom.set(row.room_id, [row])
-        else ofRoom.push(row)
-      }
-      return new Map(
-        [...byRoom].map(([room, ofRoom]) => [
-          room,
-          contentFrom(ofRoom.map((row) => ({ user: row.user_id, receipt: receiptFrom(row) }))),
-        ]),
-      )
+      const limit = receiptsPerRoomMax
+      const rows = await queries.receiptsBetween(db, rooms, { ...range, limit })
+      return contentsFrom(rows, range.ignored)
+    },
+    async ofEvents(rooms, events, range) {
+      const rows = await queries.receiptsOnEvents(db, rooms, events, range)
+      return contentsFrom(rows, range.ignored)
     },
     contentOf(rows, viewer, ignored) {
       const seen = rows.flatMap((row) => {
@@ -268,6 +267,22 @@ export function receiptOf(row: LogRow): Receipt {
 
 function receiptFrom({ type, event_id, thread_id, ts }: queries.ReceiptRow): Receipt {
   return thread_id === '' ? { type, event_id, ts } : { type, event_id, thread_id, ts }
+}
+
+/** Content of the m.receipt event of each room. */
+function contentsFrom(
+  rows: readonly queries.ReceiptRow[],
+  ignored: ReadonlySet<UserId> | undefined,
+): ReadonlyMap<RoomId, JsonObject> {
+  const byRoom = new Map<RoomId, { user: UserId; receipt: Receipt }[]>()
+  for (const row of rows) {
+    if (ignored?.has(row.user_id)) continue
+    const one = { user: row.user_id, receipt: receiptFrom(row) }
+    const ofRoom = byRoom.get(row.room_id)
+    if (ofRoom === undefined) byRoom.set(row.room_id, [one])
+    else ofRoom.push(one)
+  }
+  return new Map([...byRoom].map(([room, ofRoom]) => [room, contentFrom(ofRoom)]))
 }
 
 /**

@@ -27,6 +27,14 @@ export interface StrippedNeeds {
  * A member event that has no place in a room's history came from outside, also when the room was here once.
  */
 export async function readStripped(needs: StrippedNeeds, row: MembershipRow): Promise<string> {
+  return eventList(await readStrippedEvents(needs, row))
+}
+
+/** The same as single events. */
+export async function readStrippedEvents(
+  needs: StrippedNeeds,
+  row: MembershipRow,
+): Promise<readonly string[]> {
   const { events, rooms } = needs
   const { user } = row
   const strip = (event: Parameters<Rooms['clientEvent']>[0]) =>
@@ -35,7 +43,7 @@ export async function readStripped(needs: StrippedNeeds, row: MembershipRow): Pr
   const told = own?.stateAfter === undefined ? await ofInvite() : undefined
   const texts = told !== undefined && told.size > 0 ? told : await ofRoom()
   if (own !== undefined) texts.set(stateKeyOf('m.room.member', user), strip(own))
-  return eventList([...texts.values()])
+  return [...texts.values()]
 
   async function ofRoom(): Promise<Map<StateKey, string>> {
     const found = new Map<StateKey, string>()

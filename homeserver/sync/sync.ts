@@ -31,9 +31,10 @@ import {
   tooFarAhead,
   writeToken,
 } from './request.ts'
+import { createSlidingSync, type SlidingNeeds, type SlidingSync } from './sliding/sliding.ts'
 import { createWaiters, type Watch } from './waiters.ts'
 
-export interface Sync {
+export interface Sync extends SlidingSync {
   /**
    * The answer as JSON text, in pieces when it is everything that a client is to know; resolves early when the signal
    * is aborted.
@@ -68,6 +69,8 @@ export interface SyncNeeds
   extends Omit<ComposeNeeds, 'recent' | 'sentMembers' | 'position' | 'strippedState'> {
   readonly db: Database
   readonly random: Random
+  readonly events: ComposeNeeds['events'] & SlidingNeeds['events']
+  readonly receipts: ComposeNeeds['receipts'] & SlidingNeeds['receipts']
   readonly tail: Pick<Tail, 'position' | 'subscribe' | 'reached' | 'read' | 'oldest'>
   readonly accountData: ComposeNeeds['accountData'] & Pick<AccountData, 'filter'>
   readonly toDevice: ComposeNeeds['toDevice'] & Pick<ToDevice, 'acknowledge'>
@@ -94,6 +97,7 @@ export function createSync(needs: SyncNeeds): Sync {
   const waiters = createWaiters(needs)
   /** Names this process in tokens. */
   const self = needs.random.text(6)
+  const sliding = createSlidingSync({ ...parts, ...needs, waiters, self })
 
   async function begin({ user, device }: Pick<Asked, 'user' | 'device'>, text: string | undefined) {
     if (text === undefined) return undefined
@@ -150,6 +154,7 @@ export function createSync(needs: SyncNeeds): Sync {
   }
 
   return {
+    ...sliding,
     now: () => tokenOf(here()),
     async peek({ user }, { room, since: text, timeoutMs }, signal) {
       const asked = { user, device: undefined }

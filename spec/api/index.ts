@@ -18,6 +18,7 @@ import * as rooms from './client/rooms.ts'
 import * as search from './client/search.ts'
 import * as sending from './client/sending.ts'
 import * as session from './client/session.ts'
+import * as slidingSync from './client/sliding-sync.ts'
 import * as spaces from './client/spaces.ts'
 import * as sync from './client/sync.ts'
 import * as threads from './client/threads.ts'
@@ -29,6 +30,7 @@ const modules = {
   ...session,
   ...account,
   ...sync,
+  ...slidingSync,
   ...oldSync,
   ...reading,
   ...jumpToDate,

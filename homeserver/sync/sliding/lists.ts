@@ -1,0 +1,189 @@
+/** Which rooms a request is about: the windows of its lists, and the rooms that it names. */
+import type { RoomId, UserId } from '../../../spec/ids.ts'
+import { arrayAt } from '../../../spec/json.ts'
+import type { Events } from '../../events/events.ts'
+import type { MembershipRow } from '../../rooms/rooms.ts'
+import { type FactsNeeds, factsOf, type RoomFacts } from './facts.ts'
+import type { ListFilters, ListRule, RoomRule } from './request.ts'
+import type { UserRooms } from './user-rooms.ts'
+
+export interface ListsNeeds extends FactsNeeds {
+  readonly events: FactsNeeds['events'] & Pick<Events, 'activity' | 'currentOfType'>
+  readonly userRooms: UserRooms
+}
+
+/** A room of the user, with where it stands among the others. */
+export interface ListedRoom {
+  readonly row: MembershipRow
+  /** Position of the newest thing that happened there for the user. */
+  readonly last: number
+  /** The newest that is worth being shown; 0 when there was none lately. */
+  readonly bump: number
+}
+
+/** A list as it is now. */
+export interface ListWindow {
+  readonly count: number
+  readonly ranges: readonly {
+    readonly range: readonly [first: number, last: number]
+    readonly rooms: readonly RoomId[]
+  }[]
+}
+
+/** The rooms, those with the newest activity first. */
+export async function sortedRooms(
+  { events }: Pick<ListsNeeds, 'events'>,
+  rows: readonly MembershipRow[],
+): Promise<readonly ListedRoom[]> {
+  const joined = rows.filter(({ membership }) => membership === 'join')
+  const activity = await events.activity(joined.map(({ room }) => room))
+  const listed = rows.map((row): ListedRoom => {
+    const known = row.membership === 'join' ? activity.get(row.room) : undefined
+    if (known === undefined) return { row, last: row.position, bump: row.position }
+    return { row, last: known.last, bump: known.bump > 0 ? known.bump : row.position }
+  })
+  return listed.sort((a, b) => b.last - a.last)
+}
+
+/** The windows of every list over the sorted rooms. */
+export async function windowsOf(
+  needs: ListsNeeds,
+  user: UserId,
+  lists: ReadonlyMap<string, ListRule>,
+  rooms: readonly ListedRoom[],
+): Promise<ReadonlyMap<string, ListWindow>> {
+  const facts = rememberedFacts(needs)
+  const windows = new Map<string, ListWindow>()
+  for (const [name, { filters, ranges }] of lists) {
+    const matches = await testsOf(needs, user, filters, rooms)
+    const stateTest = stateTestOf(filters)
+    const found: RoomId[] = []
+    for (const room of rooms) {
+      if (!matches.every((test) => test(room))) continue
+      if (stateTest === undefined || stateTest(await facts(room.row))) found.push(room.row.room)
+    }
+    const all = [[0, Math.max(0, found.length - 1)] as const]
+    windows.set(name, {
+      count: found.length,
+      ranges: (ranges ?? all).map(([first, last]) => ({
+        range: [first, last],
+        rooms: found.slice(first, last + 1),
+      })),
+    })
+  }
+  return windows
+}
+
+/** The rules that are in force for each room of a window or a subscription, and the lists that it is in. */
+export interface Relevance {
+  readonly rules: RoomRule[]
+  readonly lists: string[]
+}
+
+export function relevantRooms(
+  windows: ReadonlyMap<string, ListWindow>,
+  lists: ReadonlyMap<string, ListRule>,
+  subscriptions: ReadonlyMap<RoomId, RoomRule>,
+): ReadonlyMap<RoomId, Relevance> {
+  const relevant = new Map<RoomId, Relevance>()
+  const at = (room: RoomId) => {
+    const known = relevant.get(room) ?? { rules: [], lists: [] }
+    relevant.set(room, known)
+    return known
+  }
+  for (const [name, { ranges }] of windows) {
+    const rule = lists.get(name)
+    if (rule === undefined) continue
+    for (const room of new Set(ranges.flatMap(({ rooms }) => rooms))) {
+      const one = at(room)
+      one.rules.push(rule)
+      one.lists.push(name)
+    }
+  }
+  for (const [room, rule] of subscriptions) at(room).rules.push(rule)
+  return relevant
+}
+
+type Facts = (row: MembershipRow) => Promise<RoomFacts>
+type Test = (room: ListedRoom) => boolean
+
+/** Reads the state of a room once for all lists. */
+function rememberedFacts(needs: FactsNeeds): Facts {
+  const known = new Map<RoomId, Promise<RoomFacts>>()
+  return (row) => {
+    const facts = known.get(row.room) ?? factsOf(needs, row)
+    known.set(row.room, facts)
+    return facts
+  }
+}
+
+/** The tests that need no state of the room. */
+async function testsOf(
+  needs: ListsNeeds,
+  user: UserId,
+  filters: ListFilters,
+  rooms: readonly ListedRoom[],
+): Promise<readonly Test[]> {
+  const tests: Test[] = []
+  const { isDm, spaces, isInvited } = filters
+  if (isInvited !== undefined) {
+    tests.push(({ row }) => (row.membership === 'invite') === isInvited)
+  }
+  if (isDm !== undefined) {
+    const direct = await needs.userRooms.direct(user)
+    tests.push(({ row }) => direct.has(row.room) === isDm)
+  }
+  if (filters.tags !== undefined || filters.notTags !== undefined) {
+    tests.push(await tagTest(needs.userRooms, user, filters))
+  }
+  if (spaces !== undefined) {
+    const children = await childrenOf(needs.events, spaces, rooms)
+    tests.push(({ row }) => children.has(row.room))
+  }
+  return tests
+}
+
+async function tagTest(
+  userRooms: UserRooms,
+  user: UserId,
+  { tags, notTags = [] }: ListFilters,
+): Promise<Test> {
+  const tagged = await userRooms.tags(user)
+  return ({ row }) => {
+    const own = tagged.get(row.room)
+    if (notTags.some((tag) => own?.has(tag))) return false
+    return tags === undefined || tags.some((tag) => own?.has(tag))
+  }
+}
+
+/** Rooms that the spaces name as theirs, of those that the user is joined to. */
+async function childrenOf(
+  events: Pick<Events, 'currentOfType'>,
+  spaces: readonly string[],
+  rooms: readonly ListedRoom[],
+): Promise<ReadonlySet<string>> {
+  const wanted = new Set(spaces)
+  const children = new Set<string>()
+  for (const { row } of rooms) {
+    if (row.membership !== 'join' || !wanted.has(row.room)) continue
+    for (const { pdu, redactedBy } of await events.currentOfType(row.room, 'm.space.child')) {
+      const via = redactedBy === undefined ? arrayAt(pdu.content, 'via') : undefined
+      if (via !== undefined && via.length > 0 && pdu.stateKey) children.add(pdu.stateKey)
+    }
+  }
+  return children
+}
+
+function stateTestOf(filters: ListFilters): ((facts: RoomFacts) => boolean) | undefined {
+  const { isEncrypted, roomTypes, notRoomTypes, roomNameLike } = filters
+  if ([isEncrypted, roomTypes, notRoomTypes, roomNameLike].every((one) => one === undefined)) {
+    return undefined
+  }
+  const like = roomNameLike?.toLowerCase()
+  return (facts) => {
+    if (isEncrypted !== undefined && facts.isEncrypted !== isEncrypted) return false
+    if (notRoomTypes?.includes(facts.type)) return false
+    if (roomTypes !== undefined && !roomTypes.includes(facts.type)) return false
+    return like === undefined || facts.name.toLowerCase().includes(like)
+  }
+}
