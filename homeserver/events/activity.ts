@@ -2,8 +2,8 @@ import type { RoomId } from '../../spec/ids.ts'
 import type { Database } from '../database/database.ts'
 import { createCache } from '../platform/cache.ts'
 import type { Tail } from '../stream/log.ts'
+import { activityOf } from './activity-queries.ts'
 import { isPurge } from './purged.ts'
-import { activityOf } from './queries.ts'
 import { isEventPayload } from './room-views.ts'
 
 /** When something last happened in a room, as positions of the log. */
