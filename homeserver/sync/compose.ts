@@ -87,7 +87,7 @@ async function begin(needs: ComposeNeeds, asked: Asked, { since, stamps, hasPres
   const ignored = await needs.accountData.ignoredUsers(user)
   const { rows, upTo } = await readMemberships(needs, user)
   const scope: Scope = { ...asked, since, upTo, stamps, hasPresence, ignored }
-  const data = await readAccountData(needs, scope)
+  const data = await readAccountData(needs, scope, rows)
   const toDevice = await readToDevice(needs.toDevice, scope)
   const seen = { ...stamps, position: upTo, toDevice: toDevice.upTo }
   return { scope, rows, data, toDevice: toDevice.text, seen }

@@ -1,13 +1,19 @@
+/**
+ * Whatever is written in whatever order, whichever process is asked, whatever is lost or begun again: what a client
+ * was told adds up to the truth. `FOLKMOOT_SYNC_RUNS` and `FOLKMOOT_SEED` make more or other runs of it.
+ */
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { parseRoomId, parseUserId, type RoomId, type UserId } from '../../spec/ids.ts'
-import type { JsonObject } from '../../spec/json.ts'
+import { type EventId, parseUserId, type RoomId, type UserId } from '../../spec/ids.ts'
+import { matchesEvent, parseRoomEventFilter } from '../../spec/sync/filter.ts'
 import { type TestDatabase, testDatabase } from '../database/test-database.ts'
 import { say, setState, testRoom } from '../events/test-events.ts'
 import { createMemoryBus } from '../platform/redis.ts'
-import { ask, deviceOf, requester, type TestProcess, testProcess } from './test-sync.ts'
+import { type Habits, TestClient } from './test-client.ts'
+import { deviceOf, requester, type TestProcess, testProcess } from './test-sync.ts'
 
-/** Whatever is written in whatever order, and whichever process is asked: each client sees the truth, once. */
+const runs = Number(process.env['FOLKMOOT_SYNC_RUNS'] ?? 60)
+const seed = Number(process.env['FOLKMOOT_SEED'] ?? 1)
 
 let database: TestDatabase
 let processes: TestProcess[]
@@ -18,8 +24,9 @@ beforeAll(async () => {
     await testProcess(database, { bus: bus.connect() }),
     await testProcess(database, { bus: bus.connect() }),
   ]
-  const [writing, reading] = [process(0).tail, process(1).tail]
-  writing.subscribe('hints', (rows) => reading.hint(rows.at(-1)?.position ?? 0))
+  const [one, other] = [processOf(0).tail, processOf(1).tail]
+  one.subscribe('hints', (rows) => other.hint(rows.at(-1)?.position ?? 0))
+  other.subscribe('hints', (rows) => one.hint(rows.at(-1)?.position ?? 0))
 }, 60_000)
 afterAll(async () => {
   for (const one of processes) await one[Symbol.asyncDispose]()
@@ -27,177 +34,271 @@ afterAll(async () => {
 })
 
 let count = 0
-const process = (n: number) => {
+
+function processOf(n: number): TestProcess {
   const one = processes[n % processes.length]
   if (one === undefined) throw new Error('no process')
   return one
 }
 
-type Step =
-  | { do: 'say' | 'topic' | 'member' | 'receipt' | 'toDevice' | 'data'; user: number; room: number }
-  | { do: 'sync'; user: number; process: number; limit: number; stateAfter: boolean; wait: boolean }
+const writes = [
+  'say',
+  'topic',
+  'member',
+  'invite',
+  'rename',
+  'receipt',
+  'privateReceipt',
+  'redact',
+  'toDevice',
+  'data',
+  'roomData',
+] as const
 
+interface Write {
+  readonly do: (typeof writes)[number]
+  readonly user: number
+  readonly room: number
+  readonly process: number
+}
+
+interface Syncing {
+  readonly do: 'sync'
+  readonly user: number
+  readonly process: number
+  readonly limit: number
+  readonly waits: boolean
+  readonly isLost: boolean
+}
+
+interface Restarting {
+  readonly do: 'save' | 'restart'
+  readonly user: number
+}
+
+type Step = Write | Syncing | Restarting
+
+const user = fc.nat(2)
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
-    weight: 3,
+    weight: 8,
     arbitrary: fc.record({
-      do: fc.constantFrom('say', 'topic', 'member', 'receipt', 'toDevice', 'data'),
-      user: fc.nat(2),
-      room: fc.nat(1),
+      ...{ do: fc.constantFrom(...writes), user },
+      ...{ room: fc.nat(1), process: fc.nat(1) },
     }),
   },
   {
-    weight: 2,
+    weight: 5,
     arbitrary: fc.record({
-      do: fc.constant('sync' as const),
-      user: fc.nat(2),
-      process: fc.nat(1),
-      limit: fc.constantFrom(1, 3, 50),
-      stateAfter: fc.boolean(),
-      wait: fc.boolean(),
+      ...{ do: fc.constant('sync' as const), user, process: fc.nat(1) },
+      limit: fc.constantFrom(0, 1, 3, 50),
+      waits: fc.boolean(),
+      isLost: fc.integer({ min: 0, max: 5 }).map((n) => n === 0),
     }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ do: fc.constantFrom('save' as const, 'restart' as const), user }),
   },
 )
 
-interface KnownRoom {
-  readonly state: Map<string, string>
-  readonly seen: string[]
-  gap: boolean
-}
+const habits: fc.Arbitrary<Habits> = fc.record({
+  stateAfter: fc.boolean(),
+  isLazy: fc.boolean(),
+  timeline: fc.constantFrom({}, {}, { types: ['m.room.message'] }, { not_types: ['m.room.m*'] }),
+})
 
-/** What a client has made of its answers. */
-class Client {
-  readonly user: UserId
-  since: string | undefined
-  stateAfter = false
-  /** Rooms by id: event of each state key, and the ids of the timeline. */
-  readonly rooms = new Map<RoomId, KnownRoom>()
-  readonly messages: JsonObject[] = []
-  data: unknown
-  constructor(user: UserId) {
-    this.user = user
+/** Three people, two rooms, and what was written of them. */
+class World {
+  readonly users: readonly UserId[]
+  readonly rooms: readonly RoomId[]
+  readonly sent = new Map<UserId, number>()
+  data = 0
+
+  constructor(users: readonly UserId[], rooms: readonly RoomId[]) {
+    this.users = users
+    this.rooms = rooms
   }
 
-  async sync(at: TestProcess, limit: number, timeoutMs: number): Promise<void> {
-    const filter = { room: { timeline: { limit } } }
-    const query = { filter, timeoutMs, useStateAfter: this.stateAfter }
-    const answer = await ask(at, this.user, {
-      ...query,
-      ...(this.since !== undefined && { since: this.since }),
-    })
-    this.since = answer.next_batch
-    for (const [room, entry] of entriesOf(answer.rooms?.join)) {
-      const known: KnownRoom = this.rooms.get(room) ?? { state: new Map(), seen: [], gap: false }
-      this.rooms.set(room, known)
-      const timeline = entry.timeline?.events ?? []
-      if (entry.timeline?.limited) known.gap = true
-      const before = (this.stateAfter ? entry.state_after : entry.state)?.events ?? []
-      for (const event of this.stateAfter ? before : [...before, ...timeline]) {
-        if (event['state_key'] === undefined) continue
-        known.state.set(`${event['type']}|${event['state_key']}`, String(event['event_id']))
+  static async open(): Promise<World> {
+    const users = ['a', 'b', 'c'].map((name) => parseUserId(`@${name}${count++}:here.test`))
+    const [owner = parseUserId('@x:here.test')] = users
+    const home = processOf(0)
+    return new World(users, [await testRoom(home, owner), await testRoom(home, owner)])
+  }
+
+  async write(one: Write): Promise<void> {
+    const who = this.users[one.user]
+    const where = this.rooms[one.room]
+    const [owner] = this.users
+    if (who === undefined || where === undefined || owner === undefined) return
+    // Events are made by the process that has the room; the rest by any.
+    const owning = processOf(0)
+    const at = processOf(one.process)
+    await this.settled()
+    const membership = (await at.memberships.ofRoom(where)).get(who)?.membership
+    const isIn = membership === 'join'
+    const become = (to: string, by = who, more = {}) =>
+      setState(owning, where, by, 'm.room.member', who, { membership: to, ...more })
+    switch (one.do) {
+      case 'member':
+        if (who !== owner) await become(isIn ? 'leave' : 'join')
+        return
+      case 'invite':
+        if (!isIn && membership !== 'invite') await become('invite', owner)
+        return
+      case 'rename':
+        if (isIn) await become('join', who, { displayname: `${count++}` })
+        return
+      case 'toDevice': {
+        const to = this.users[(one.user + 1) % this.users.length] ?? who
+        const n = (this.sent.get(to) ?? 0) + 1
+        this.sent.set(to, n)
+        const messages = { [to]: { [deviceOf(to)]: { n } } }
+        return await at.toDevice.send(requester(who), 'x', messages, `t${count++}`)
       }
-      known.seen.push(...timeline.map((event) => String(event['event_id'])))
+      case 'data':
+        return await at.accountData.set(who, 'x.data', { n: ++this.data })
+      case 'roomData':
+        return await at.accountData.setRoom(who, where, 'x.room', { n: ++this.data })
     }
-    for (const [room] of entriesOf(answer.rooms?.leave)) this.rooms.delete(room)
-    this.messages.push(...(answer.to_device?.events ?? []))
-    for (const { type, content } of answer.account_data?.events ?? []) {
-      if (type === 'x.data') this.data = content
+    if (!isIn) return
+    switch (one.do) {
+      case 'say':
+        await say(owning, where, who, 'x')
+        return
+      case 'topic':
+        await setState(owning, where, owner, 'm.room.topic', '', { topic: `${count++}` })
+        return
+      case 'receipt':
+      case 'privateReceipt': {
+        const type = one.do === 'receipt' ? 'm.read' : 'm.read.private'
+        const event = await newest(at, where)
+        if (event !== undefined) await at.receipts.mark(requester(who), where, type, event)
+        return
+      }
+      case 'redact': {
+        const redacts = await newest(at, where)
+        if (redacts === undefined) return
+        const content = { redacts }
+        const draft = { type: 'm.room.redaction', sender: owner, content, redacts }
+        await owning.events.append(where, () => ({ kind: 'append', draft }))
+      }
     }
+  }
+
+  /** Both processes know what was written in either. */
+  async settled(): Promise<void> {
+    const position = Math.max(...processes.map(({ tail }) => tail.position))
+    for (const { tail } of processes) expect(await tail.reached(position, 10_000)).toBe(true)
   }
 }
 
-function entriesOf<V>(record: Record<RoomId, V> | undefined): [RoomId, V][] {
-  return Object.entries(record ?? {}).map(([room, value]) => [parseRoomId(room), value])
+async function newest(at: TestProcess, room: RoomId): Promise<EventId | undefined> {
+  const { events } = await at.events.timeline(room, everything)
+  return events.findLast(({ pdu }) => pdu.type === 'm.room.message')?.pdu.eventId
+}
+
+const everything = { after: 0, upTo: Number.MAX_SAFE_INTEGER, limit: 1_000 }
+
+async function play(world: World, clients: readonly TestClient[], steps: readonly Step[]) {
+  const waiting: Promise<void>[] = []
+  const busy = new Set<TestClient>()
+  for (const one of steps) {
+    const client = clients[one.user]
+    if (client === undefined) continue
+    if (one.do === 'sync') {
+      if (busy.has(client)) continue
+      const timeoutMs = one.waits ? 200 : 0
+      const done = client.sync(processOf(one.process), one.limit, timeoutMs, one.isLost)
+      if (!one.waits) {
+        await done
+        continue
+      }
+      busy.add(client)
+      waiting.push(done.finally(() => busy.delete(client)))
+    } else if (one.do === 'save' || one.do === 'restart') {
+      if (!busy.has(client)) client[one.do]()
+    } else await world.write(one)
+  }
+  await Promise.all(waiting)
+  await world.settled()
+}
+
+/** What the client knows is what is, as far as its filter lets it know. */
+async function compare(world: World, client: TestClient): Promise<void> {
+  const { memory, habits: how, user: self } = client
+  const home = processOf(0)
+  const joined: RoomId[] = []
+  const invited: RoomId[] = []
+  for (const room of world.rooms) {
+    const membership = (await home.memberships.ofRoom(room)).get(self)?.membership
+    if (membership === 'invite') invited.push(room)
+    if (membership !== 'join') continue
+    joined.push(room)
+    const known = memory.rooms.get(room)
+    if (known === undefined) throw new Error('a joined room is not known')
+    const { events } = await home.events.timeline(room, everything)
+    const filter = parseRoomEventFilter(how.timeline)
+    const shown = events.filter(({ pdu }) => matchesEvent(filter, pdu))
+    expect(known.seen).toEqual(shown.map(({ pdu }) => pdu.eventId))
+    const truth = new Map<string, string>()
+    for (const [key, { pdu }] of await home.events.currentState(room)) {
+      const name = key.replace('\u0000', '|')
+      const isKnownLate = how.isLazy && pdu.type === 'm.room.member' && !known.state.has(name)
+      if (!isKnownLate) truth.set(name, pdu.eventId)
+    }
+    expect(Object.fromEntries(known.state)).toEqual(Object.fromEntries(truth))
+    for (const sender of known.senders) expect(truth.has(`m.room.member|${sender}`)).toBe(true)
+    await compareRest(world, client, room)
+  }
+  expect([...memory.rooms.keys()].sort()).toEqual(joined.sort())
+  expect([...memory.invites].sort()).toEqual(invited.sort())
+  expect([...client.messages]).toEqual(
+    Array.from({ length: world.sent.get(self) ?? 0 }, (_, n) => n + 1),
+  )
+  const data = (await home.accountData.all(self)).find(({ type }) => type === 'x.data')
+  expect(memory.data).toEqual(data && JSON.parse(data.content))
+}
+
+/** Receipts, counts of members, and account data of a room. */
+async function compareRest(world: World, client: TestClient, room: RoomId): Promise<void> {
+  const home = processOf(0)
+  const known = client.memory.rooms.get(room)
+  const receipts = new Map<string, string>()
+  for (const user of world.users) {
+    for (const { type, event_id } of await home.receipts.ofUser(room, user)) {
+      const isShown = type === 'm.read' || user === client.user
+      if (isShown) receipts.set(`${user} ${type}`, event_id)
+    }
+  }
+  expect(Object.fromEntries(known?.receipts ?? [])).toEqual(Object.fromEntries(receipts))
+  const rows = [...(await home.memberships.ofRoom(room)).values()]
+  const counted = (wanted: string) => rows.filter(({ membership }) => membership === wanted).length
+  expect(known?.counts.get('m.joined_member_count')).toBe(counted('join'))
+  expect(known?.counts.get('m.invited_member_count')).toBe(counted('invite'))
+  expect(known?.data).toEqual(await home.accountData.findRoom(client.user, room, 'x.room'))
 }
 
 it('adds up to the truth', async () => {
   await fc.assert(
     fc.asyncProperty(
-      fc.array(step, { minLength: 5, maxLength: 40 }),
-      fc.boolean(),
-      async (steps, stateAfter) => {
-        const names = ['a', 'b', 'c'].map((name) => parseUserId(`@${name}${count++}:here.test`))
-        const user = (n: number) => names[n % 3] ?? parseUserId('@x:here.test')
-        const home = process(0)
-        const rooms = [await testRoom(home, user(0)), await testRoom(home, user(0))]
-        const room = (n: number) => rooms[n % 2] ?? parseRoom()
-        const clients = names.map((name) => new Client(name))
-        for (const client of clients) client.stateAfter = stateAfter
-        const sent = new Map<UserId, number>()
-        let data = 0
-        const write = async (one: Exclude<Step, { do: 'sync' }>) => {
-          const who = user(one.user)
-          const where = room(one.room)
-          const isIn = await home.memberships.isJoined(who, where)
-          if (one.do === 'member') {
-            if (one.user === 0) return
-            const membership = isIn ? 'leave' : 'join'
-            await setState(home, where, who, 'm.room.member', who, { membership })
-          } else if (one.do === 'toDevice') {
-            const to = user(one.user + 1)
-            sent.set(to, (sent.get(to) ?? 0) + 1)
-            const messages = { [to]: { [deviceOf(to)]: { n: sent.get(to) ?? 0 } } }
-            await home.toDevice.send(requester(who), 'x', messages, `t${count++}`)
-          } else if (one.do === 'data') {
-            await home.accountData.set(who, 'x.data', { n: ++data })
-          } else if (isIn && one.do === 'say') await say(home, where, who, 'x')
-          else if (isIn && one.do === 'topic') {
-            await setState(home, where, user(0), 'm.room.topic', '', { topic: `${count++}` })
-          } else if (isIn) {
-            const event = await say(home, where, who, 'read')
-            await home.receipts.mark(requester(who), where, 'm.read', event.pdu.eventId)
-          }
-        }
-        const waiting: Promise<void>[] = []
-        const busy = new Set<Client>()
-        for (const one of steps) {
-          if (one.do !== 'sync') {
-            await write(one)
-            continue
-          }
-          const client = clients[one.user]
-          if (client === undefined || busy.has(client)) continue
-          const done = client.sync(process(one.process), one.limit, one.wait ? 300 : 0)
-          if (one.wait) {
-            busy.add(client)
-            waiting.push(done.finally(() => busy.delete(client)))
-          } else await done
-        }
-        await Promise.all(waiting)
+      fc.array(step, { minLength: 5, maxLength: 50 }),
+      fc.tuple(habits, habits, habits),
+      async (steps, how) => {
+        const world = await World.open()
+        const clients = world.users.flatMap((name, n) => {
+          const own = how[n]
+          return own === undefined ? [] : [new TestClient(name, own)]
+        })
+        await play(world, clients, steps)
         for (const client of clients) {
-          await client.sync(process(1), 50, 0)
-          await client.sync(process(0), 50, 0)
-          const joined = []
-          for (const where of rooms) {
-            if (!(await home.memberships.isJoined(client.user, where))) continue
-            joined.push(where)
-            const known = client.rooms.get(where)
-            const truth = [...(await home.events.currentState(where))].map(
-              ([key, { pdu }]): [string, string] => [key.replace('\u0000', '|'), pdu.eventId],
-            )
-            expect(Object.fromEntries(known?.state ?? [])).toEqual(Object.fromEntries(truth))
-            expect(new Set(known?.seen).size).toBe(known?.seen.length)
-            const all = (await home.events.timeline(where, everything)).events.map(({ pdu }) =>
-              String(pdu.eventId),
-            )
-            // What was seen is in the room's order, and without a gap it is all.
-            const order = known?.seen.map((id) => all.indexOf(id)) ?? []
-            expect(order).toEqual([...order].sort((x, y) => x - y))
-            if (known?.gap === false) expect(known.seen).toEqual(all.slice(-known.seen.length))
-          }
-          expect([...client.rooms.keys()].sort()).toEqual(joined.sort())
-          expect(client.messages.map(({ content }) => content)).toEqual(
-            Array.from({ length: sent.get(client.user) ?? 0 }, (_, n) => ({ n: n + 1 })),
-          )
+          await client.sync(processOf(1), 50, 0)
+          await client.sync(processOf(0), 3, 0)
+          await compare(world, client)
         }
       },
     ),
-    { numRuns: 15 },
+    { numRuns: runs, seed },
   )
-}, 600_000)
-
-const everything = { after: 0, upTo: Number.MAX_SAFE_INTEGER, limit: 1_000 }
-
-function parseRoom(): never {
-  throw new Error('no room')
-}
+}, 7_200_000)

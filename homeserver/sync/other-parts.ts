@@ -1,13 +1,13 @@
 /** The parts of an answer that belong to no room: presence, global account data, devices. */
 import type { RoomId, UserId } from '../../spec/ids.ts'
 import { matchesEvent } from '../../spec/sync/filter.ts'
-import type { AccountData } from '../accounts/account-data.ts'
+import type { AccountData, AccountDatum } from '../accounts/account-data.ts'
 import type { DeviceLists } from '../encryption/device-lists.ts'
 import type { Encryption } from '../encryption/encryption.ts'
 import type { ToDevice } from '../encryption/to-device.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Presence, PresenceState } from '../presence/presence.ts'
-import type { Memberships } from '../rooms/rooms.ts'
+import type { MembershipRow, Memberships } from '../rooms/rooms.ts'
 import type { Position } from '../stream/log.ts'
 import { eventList, plainEvent } from './event-text.ts'
 import type { Recent } from './recent.ts'
@@ -29,21 +29,33 @@ const toDeviceMax = 100
 /** Users whose presence is in one answer. */
 const presenceMax = 1_000
 
-/** Account data as events, by room; global data under `undefined`. */
+/** Account data as events, by room; global data under `undefined`. Of rooms that were joined since all of it is. */
 export async function readAccountData(
   { accountData, recent }: Pick<OtherNeeds, 'accountData' | 'recent'>,
   { user, since, upTo, filter }: Scope,
+  rows: readonly MembershipRow[],
 ): Promise<ReadonlyMap<RoomId | undefined, readonly string[]>> {
   const events = new Map<RoomId | undefined, string[]>()
+  const after = since?.position ?? 0
+  const joined = new Set<RoomId>()
+  for (const { room, membership, since: began } of rows) {
+    if (membership === 'join' && began > after) joined.add(room)
+  }
   const isQuiet =
     since !== undefined &&
-    recent.covers(since.position) &&
-    !recent.hasAccountData(user, since.position, upTo)
+    joined.size === 0 &&
+    recent.covers(after) &&
+    !recent.hasAccountData(user, after, upTo)
   if (isQuiet) return events
+  const isOfJoined = ({ room, position }: AccountDatum) =>
+    position <= after && room !== undefined && joined.has(room)
   const data =
     since === undefined
       ? await accountData.all(user, upTo)
-      : await accountData.changedSince(user, since.position, upTo)
+      : [
+          ...(joined.size === 0 ? [] : (await accountData.all(user, upTo)).filter(isOfJoined)),
+          ...(await accountData.changedSince(user, after, upTo)),
+        ]
   for (const { room, type, content } of data) {
     const wanted = room === undefined ? filter.account_data : filter.room?.account_data
     if (!matchesEvent(wanted, { type, roomId: room })) continue
