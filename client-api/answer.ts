@@ -32,3 +32,9 @@ export function raw(json: string | AsyncIterable<string>): Answer {
 export function rawArray(values: readonly string[]): string {
   return `[${values.join(',')}]`
 }
+
+/** A JSON object of values that are serialised already. */
+export function rawObject(fields: Readonly<Record<string, string>>): Answer {
+  const members = Object.entries(fields).map(([key, json]) => `${JSON.stringify(key)}:${json}`)
+  return raw(`{${members.join(',')}}`)
+}

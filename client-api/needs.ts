@@ -25,6 +25,7 @@ import type { Typing } from '../homeserver/receipts/typing.ts'
 import type { RoomDeletions } from '../homeserver/rooms/deletion.ts'
 import type { Spaces } from '../homeserver/rooms/hierarchy.ts'
 import type { JumpToDate } from '../homeserver/rooms/jump-to-date.ts'
+import type { Related } from '../homeserver/rooms/related.ts'
 import type { Memberships, Requester, Rooms } from '../homeserver/rooms/rooms.ts'
 import type { SlidingRequest } from '../homeserver/sync/sliding/request.ts'
 import type { OldSync } from '../homeserver/sync/old-sync.ts'
@@ -75,7 +76,7 @@ export interface ClientApiNeeds {
   readonly presence: Presence
   readonly notifications: Pick<Notifications, 'rules' | 'pushers'>
   readonly threadSubscriptions: ThreadSubscriptions
-  readonly rooms: Rooms & JumpToDate
+  readonly rooms: Rooms & JumpToDate & Related
   readonly spaces: Spaces
   readonly openid: Openid
   readonly media: Media

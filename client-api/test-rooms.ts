@@ -4,6 +4,7 @@ import type { Previews } from '../homeserver/media/previews.ts'
 import type { ThreadSubscriptions } from '../homeserver/notifications/thread-subscriptions.ts'
 import type { Spaces } from '../homeserver/rooms/hierarchy.ts'
 import type { JumpToDate } from '../homeserver/rooms/jump-to-date.ts'
+import type { Related } from '../homeserver/rooms/related.ts'
 import type { Rooms } from '../homeserver/rooms/rooms.ts'
 import { notFound } from '../spec/errors.ts'
 
@@ -12,7 +13,7 @@ const absent = async (): Promise<never> => {
 }
 
 /** For tests: an engine in which there is no room. */
-export const noRooms: Rooms & JumpToDate = {
+export const noRooms: Rooms & JumpToDate & Related = {
   create: absent,
   upgrade: absent,
   send: absent,
@@ -35,6 +36,9 @@ export const noRooms: Rooms & JumpToDate = {
   messages: absent,
   context: absent,
   eventByTime: absent,
+  related: absent,
+  threads: absent,
+  withRelations: async (_user, list) => list,
   resolveAlias: absent,
   createAlias: absent,
   deleteAlias: absent,

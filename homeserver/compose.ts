@@ -109,6 +109,7 @@ export async function createHomeserver(needs: HomeserverNeeds) {
   const localRooms = createRooms({
     ...{ ...base, key, keys, events, memberships, profileOf: profiles.local },
     ...{ defaultRoomVersion, aliasOwner: appservices.exclusiveAliasOwner, logger: needs.log },
+    ignoredUsers: accountData.ignoredUsers,
     ...{ identity: needs.identity, owns },
     ...{ carrySettings: createCarryOver({ accountData, pushRules }) },
   })

@@ -19,6 +19,7 @@ import { oldSyncRoutes } from './old-sync.ts'
 import { openidRoutes } from './openid.ts'
 import { pushRoutes } from './push.ts'
 import { readingRoutes } from './reading.ts'
+import { relationRoutes } from './relations.ts'
 import { roomRoutes } from './rooms.ts'
 import { searchRoutes } from './search.ts'
 import { sendingRoutes } from './sending.ts'
@@ -44,6 +45,7 @@ export function createRoutes(needs: RouteNeeds): readonly Route[] {
     ...slidingSyncRoutes(needs),
     ...oldSyncRoutes(needs),
     ...readingRoutes(needs),
+    ...relationRoutes(needs),
     ...jumpRoutes(needs),
     ...sendingRoutes(needs),
     ...roomRoutes(needs),

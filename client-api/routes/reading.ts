@@ -3,7 +3,7 @@ import type { StoredEvent } from '../../homeserver/events/stored-event.ts'
 import type { Requester, Rooms } from '../../homeserver/rooms/rooms.ts'
 import * as api from '../../spec/api/client/reading.ts'
 import { isObject, type JsonObject, objectAt } from '../../spec/json.ts'
-import { type Answer, raw, rawArray } from '../answer.ts'
+import { raw, rawArray, rawObject } from '../answer.ts'
 import { filterOf } from '../filter.ts'
 import { given } from '../given.ts'
 import { route } from '../router.ts'
@@ -85,10 +85,4 @@ export const readingRoutes = ({ rooms }: { readonly rooms: ReadingRooms }) => {
       }
     }),
   ]
-}
-
-/** A JSON object of values that are serialised already. */
-function rawObject(fields: Readonly<Record<string, string>>): Answer {
-  const members = Object.entries(fields).map(([key, json]) => `${JSON.stringify(key)}:${json}`)
-  return raw(`{${members.join(',')}}`)
 }

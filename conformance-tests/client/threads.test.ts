@@ -21,8 +21,18 @@ describe('receipts of threads', () => {
     }
   }
 
+  /** Threads that nobody subscribed to count too, but where the rules of MSC4306 are in force. */
+  async function countAllThreads(user: Client) {
+    for (const which of ['subscribed', 'unsubscribed']) {
+      const rule = `postcontent/.io.element.msc4306.rule.${which}_thread`
+      const where = `/_matrix/client/v3/pushrules/global/${rule}/enabled`
+      await user.ask('PUT', where, { body: { enabled: false } })
+    }
+  }
+
   it('lower the counts of their thread, and those of the room all counts before them', async () => {
     const { alice, bob, room } = await joinedRoom()
+    await countAllThreads(bob)
     const first = await alice.sendText(room, 'main one')
     const inThread = (body: string) =>
       alice.sendEvent(room, 'm.room.message', {

@@ -42,6 +42,7 @@ import { createPurges } from './purges.ts'
 import { applyOutsideLog, findRoom, validRedactions } from './queries.ts'
 import { createReceiver } from './receive.ts'
 import { reduceRedacted } from './reducing.ts'
+import { createRelations } from './relations.ts'
 import { createResolver, loadChains } from './resolution.ts'
 import { createRoomViews, type StateChange, type StatePayload } from './room-views.ts'
 import { createEventStore } from './store.ts'
@@ -91,6 +92,7 @@ export function createEvents(given: EventsNeeds): Events {
   const views = createRoomViews({ db, tail, store })
   const timelines = createTimelines({ db, tail, store })
   const activities = createActivities({ db, tail })
+  const relations = createRelations({ db, tail, store })
   const resolver = createResolver({ db, snapshots })
   const turns = createTurns({ ...given, log: given.writer, store })
   const verifier = createVerifier(given)
@@ -189,6 +191,7 @@ export function createEvents(given: EventsNeeds): Events {
     timeline: (room, range) => timelines.read(room, range),
     activity: activities.of,
     extremities,
+    relations,
     async authChain(ids) {
       const start = await store.get(ids)
       const events = new Map(start)

@@ -5,6 +5,7 @@ import type { RoomVersionRules } from '../../spec/room/version.ts'
 import type { EventJson } from '../ports.ts'
 import type { Activity } from './activity.ts'
 import type { Purges } from './purges.ts'
+import type { Relations } from './relations.ts'
 import type { HistoryPoint, StateRoot, StoredEvent } from './stored-event.ts'
 
 /** What `receive` made of a PDU. */
@@ -180,6 +181,8 @@ export interface Events {
     from: readonly EventId[],
     limit: number,
   ): Promise<readonly StoredEvent[]>
+  /** What relates to what. */
+  readonly relations: Relations
   /** Taking history, or whole rooms, out of the database. */
   readonly purges: Purges
 }
@@ -201,6 +204,21 @@ export interface Seen {
   readonly event: StoredEvent
   /** `leave` when they had none. */
   readonly membership: string
+  /** What relates to it, where an answer shows that. */
+  readonly bundle?: Bundle
+}
+
+/** What relates to an event, as one viewer sees it. {@link https://spec.matrix.org/v1.19/client-server-api/#aggregations-of-child-events} */
+export interface Bundle {
+  readonly replace?: Seen
+  readonly references?: readonly EventId[]
+  readonly thread?: {
+    readonly latest: Seen
+    /** Events in the thread; not those of ignored users. */
+    readonly count: number
+    /** Did the viewer say something in it, or begin it. */
+    readonly participated: boolean
+  }
 }
 
 /** The payload of log rows of kind 'event'. */

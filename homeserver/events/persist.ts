@@ -1,7 +1,8 @@
 /** An accepted (or refused) event as one value for the log writer: its row, its edges, its state, its projections. */
 import { stateKeyOf } from '../../spec/events/event.ts'
 import { type EventId, isUserId, type ServerName } from '../../spec/ids.ts'
-import { type JsonObject, objectAt, stringAt } from '../../spec/json.ts'
+import type { JsonObject } from '../../spec/json.ts'
+import { relationOf } from '../../spec/room/relation.ts'
 import type { LogEntry } from '../stream/log.ts'
 import type { EventPayload } from './events.ts'
 import type { StateChange } from './room-views.ts'
@@ -133,13 +134,11 @@ export function splitKey(key: string): [type: string, stateKey: string] {
   return [key.slice(0, at), key.slice(at + 1)]
 }
 
-/** {@link https://spec.matrix.org/v1.19/client-server-api/#forming-relationships-between-events} */
-export function relationRow({ pdu }: StoredEvent): JsonObject | undefined {
-  const relation = objectAt(pdu.content, 'm.relates_to')
-  const relType = relation && stringAt(relation, 'rel_type')
-  const target = relation && stringAt(relation, 'event_id')
-  if (relType === undefined || target === undefined || pdu.stateKey !== undefined) return undefined
-  const key = stringAt(relation ?? {}, 'key')
+/** Row of `event_relations`; the log gives live events their position. State events relate to nothing. */
+export function relationRow({ pdu, position }: StoredEvent): JsonObject | undefined {
+  const relation = pdu.stateKey === undefined ? relationOf(pdu) : undefined
+  if (relation === undefined || !isKeepable(relation.relType)) return undefined
+  const { relType, target, key } = relation
   return {
     event_id: pdu.eventId,
     relates_to: target,
@@ -147,6 +146,16 @@ export function relationRow({ pdu }: StoredEvent): JsonObject | undefined {
     rel_type: relType,
     type: pdu.type,
     sender: pdu.sender,
-    ...(key !== undefined && { aggregation_key: key }),
+    depth: pdu.depth,
+    ...(position !== undefined && { position }),
+    ...(key !== undefined && isKeepable(key) && { aggregation_key: key }),
   }
+}
+
+/** Longest kind of relation, and longest key of an annotation, that is kept. */
+const relationTextMax = 500
+
+/** Postgres keeps no NUL and no half of a surrogate pair. */
+function isKeepable(text: string): boolean {
+  return text.length <= relationTextMax && !/[\0\p{Surrogate}]/u.test(text)
 }

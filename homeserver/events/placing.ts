@@ -3,9 +3,12 @@ import { type Pdu, type StateKey, stateKeyOf } from '../../spec/events/event.ts'
 import { type EventId, isEventId, type RoomId, type ServerName } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
 import { authEventKeys } from '../../spec/room/auth-events.ts'
+import { relationOf } from '../../spec/room/relation.ts'
 import type { RoomVersionRules } from '../../spec/room/version.ts'
 import type { Database } from '../database/database.ts'
 import type { Changed, Snapshots } from '../state/state.ts'
+import type { LogWriter } from '../stream/log.ts'
+import { forgetEntry } from './aggregates.ts'
 import { createIdFor, type Gaps } from './gaps.ts'
 import { judge, refusalByOwn } from './judge.ts'
 import type { Numbers } from './numbers.ts'
@@ -35,12 +38,15 @@ interface Needs {
   readonly resolver: Resolver
   readonly numbers: Numbers
   readonly gaps: Gaps
+  readonly writer: Pick<LogWriter, 'write'>
 }
 
 /** Numbers one event may use: its own, its arrival and the nodes of its paths. */
 const numbersPerEvent = 40
 
-export function createPlacing({ db, store, snapshots, resolver, numbers, gaps }: Needs): Placing {
+export function createPlacing(needs: Needs): Placing {
+  const { db, store, snapshots, resolver, numbers, gaps, writer } = needs
+
   async function entryAt(root: StateRoot, key: StateKey, placed: Placed) {
     const nr = await snapshots.lookup(root, key)
     if (nr === undefined) return undefined
@@ -135,6 +141,21 @@ export function createPlacing({ db, store, snapshots, resolver, numbers, gaps }:
     return { rows, byTarget }
   }
 
+  /** What is stored here has no row of the log: that other events' relations changed has one. */
+  async function tellOfRelations(
+    events: readonly StoredEvent[],
+    redacted: ReadonlyMap<EventId, EventId>,
+    placed: Placed,
+  ): Promise<void> {
+    const changed = new Set<EventId>(redacted.keys())
+    for (const { pdu } of events) {
+      const target = relationOf(pdu)?.target
+      if (target !== undefined) changed.add(target)
+    }
+    const entries = [...changed].filter((id) => !placed.has(id)).map(forgetEntry)
+    if (entries.length > 0) await writer.write({ entries })
+  }
+
   return {
     async place(server, pdu, rules, placed) {
       const before = await stateBefore(server, pdu, rules, placed)
@@ -166,7 +187,8 @@ export function createPlacing({ db, store, snapshots, resolver, numbers, gaps }:
         const redactedBy = byTarget.get(event.pdu.eventId)
         return redactedBy === undefined ? event : { ...event, redactedBy }
       })
-      const relations = events.flatMap((event) => relationRow(event) ?? [])
+      const inPlace = events.filter(({ position }) => position !== undefined)
+      const relations = inPlace.flatMap((event) => relationRow(event) ?? [])
       await applyOutsideLog(db, 'events', JSON.stringify(events.map((event) => eventRow(event))))
       await applyOutsideLog(db, 'event_relations', JSON.stringify(relations))
       await applyOutsideLog(db, 'redactions', JSON.stringify(rows))
@@ -175,6 +197,7 @@ export function createPlacing({ db, store, snapshots, resolver, numbers, gaps }:
         const target = placed.has(id) ? undefined : store.peek(id)
         if (target !== undefined) store.put({ ...target, redactedBy })
       }
+      await tellOfRelations(inPlace, byTarget, placed)
       return events
     },
   }

@@ -7,7 +7,7 @@ import type { DeviceId, EventId, RoomId, UserId } from '../../spec/ids.ts'
 import type { Json, JsonObject } from '../../spec/json.ts'
 import { redactContent } from '../../spec/room/redact.ts'
 import { type RoomVersionRules, rulesOf } from '../../spec/room/version.ts'
-import type { Events, Seen } from '../events/events.ts'
+import type { Bundle, Events, Seen } from '../events/events.ts'
 import type { StoredEvent } from '../events/stored-event.ts'
 import { atMost } from '../platform/cache.ts'
 import type { Clock } from '../platform/clock.ts'
@@ -86,16 +86,16 @@ export function createClientEvents({ events, clock, tail }: Needs): ClientEvents
   function text(one: StoredEvent | Seen, viewer: Viewer | undefined, format: EventFormat): string {
     const event = eventOf(one)
     if (format === 'stripped') return strippedText(event)
-    const membership = 'event' in one ? one.membership : undefined
+    const seen = 'event' in one ? one : undefined
     const head = headOf(event, rules.get(event.pdu.roomId))
     const room = format === 'sync' ? '' : `,"room_id":${JSON.stringify(event.pdu.roomId)}`
-    return `{${head}${room},"unsigned":${unsignedText(event, viewer, membership, format)}}`
+    return `{${head}${room},"unsigned":${unsignedText(event, viewer, seen, format)}}`
   }
 
   function unsignedText(
     event: StoredEvent,
     viewer: Viewer | undefined,
-    membership: string | undefined,
+    { membership, bundle }: Partial<Seen> = {},
     format: EventFormat,
   ): string {
     const { pdu, txn, redactedBy, replaces } = event
@@ -109,11 +109,29 @@ export function createClientEvents({ events, clock, tail }: Needs): ClientEvents
       if (!hidden.has(eventId)) unsigned += `,"prev_content":${JSON.stringify(content)}`
       unsigned += `,"prev_sender":${JSON.stringify(sender)},"replaces_state":${JSON.stringify(eventId)}`
     }
+    if (bundle !== undefined) unsigned += `,"m.relations":${bundleText(bundle, viewer, format)}`
     const redaction = redactedBy && redactions.get(redactedBy)
     if (redaction !== undefined) {
       unsigned += `,"redacted_because":${text(redaction, undefined, format)}`
     }
     return `${unsigned}}`
+  }
+
+  function bundleText(bundle: Bundle, viewer: Viewer | undefined, format: EventFormat): string {
+    const { replace, references, thread } = bundle
+    const parts: string[] = []
+    if (replace !== undefined) parts.push(`"m.replace":${text(replace, viewer, format)}`)
+    if (references !== undefined) {
+      const chunk = references.map((event_id) => ({ event_id }))
+      parts.push(`"m.reference":${JSON.stringify({ chunk })}`)
+    }
+    if (thread !== undefined) {
+      const { latest, count, participated } = thread
+      parts.push(
+        `"m.thread":{"latest_event":${text(latest, viewer, format)},"count":${count},"current_user_participated":${participated}}`,
+      )
+    }
+    return `{${parts.join(',')}}`
   }
 
   return { preload, text: (event, viewer, format = 'client') => text(event, viewer, format) }

@@ -12,6 +12,7 @@ import type { Random } from '../platform/random.ts'
 import type { Identity, KeyRing, Remote } from '../ports.ts'
 import type { LogWriter, Tail } from '../stream/log.ts'
 import type { AllRooms } from './all-rooms.ts'
+import { createBundles } from './bundles.ts'
 import { createClientEvents } from './client-event.ts'
 import { createRoomMaking } from './create.ts'
 import { createDirectory } from './directory.ts'
@@ -24,6 +25,7 @@ import { createMembershipChanges } from './membership.ts'
 import { createPages } from './pages.ts'
 import { createPublicRooms } from './public-rooms.ts'
 import { createReading } from './reading.ts'
+import { createRelated, type Related } from './related.ts'
 import type { Memberships, Rooms } from './rooms.ts'
 import { followUpgrades } from './successor.ts'
 import { createSummaries } from './summary.ts'
@@ -56,10 +58,12 @@ export interface RoomsNeeds {
   /** Id of the application service in whose exclusive namespace an alias is. */
   readonly aliasOwner?: (alias: RoomAlias) => string | undefined
   readonly logger?: Logger
+  /** Whom a user ignores; nobody does when absent. */
+  readonly ignoredUsers?: (user: UserId) => Promise<ReadonlySet<UserId>>
 }
 
 /** Rooms as the engine's other slices have them. */
-export interface EngineRooms extends Rooms, AllRooms, JumpToDate, ThirdPartyExchange {
+export interface EngineRooms extends Rooms, AllRooms, JumpToDate, Related, ThirdPartyExchange {
   readonly spaces: Spaces
   /** Carries a changed name or avatar into one room; nothing where the user is not in the room any more. */
   renew(room: RoomId, user: UserId, profile: JsonObject): Promise<void>
@@ -77,7 +81,8 @@ export function createRooms(needs: RoomsNeeds): EngineRooms {
   const changes = createMembershipChanges({ ...needs, handshakes, resolveAlias })
   const viewing = createViewing(needs)
   const history = createHistoryWalk(needs)
-  const reading = { ...needs, viewing, clientEvents, history }
+  const bundles = createBundles(needs)
+  const reading = { ...needs, viewing, clientEvents, history, bundles }
   const summaries = createSummaries(needs)
   const { put: _, leaveRoom: __, inviteWith: ___, ...membership } = changes
   evictGuests({ ...needs, changes })
@@ -91,6 +96,7 @@ export function createRooms(needs: RoomsNeeds): EngineRooms {
     ...createThirdParty({ ...needs, changes, invite: changes.invite }),
     ...createReading(reading),
     ...createPages(reading),
+    ...createRelated(reading),
     ...createPublicRooms({ ...needs, summaries }),
     ...createJumpToDate(reading),
     spaces: createSpaces({ ...needs, summaries, resolveAlias }),

@@ -1,12 +1,13 @@
 /** Walks a room's history for a viewer until a page is full, fetching from other servers what is missing here. */
 import { LRUCache } from 'lru-cache'
 import type { EventId, RoomId, ServerName, UserId } from '../../spec/ids.ts'
-import { matchesEvent, type RoomEventFilter } from '../../spec/sync/filter.ts'
+import type { RoomEventFilter } from '../../spec/sync/filter.ts'
 import type { HistoryToken } from '../../spec/sync/token.ts'
 import type { Events, Seen } from '../events/events.ts'
 import type { HistoryPoint, StoredEvent } from '../events/stored-event.ts'
 import { atMost } from '../platform/cache.ts'
 import type { Clock } from '../platform/clock.ts'
+import { passingEvents } from './passing.ts'
 
 export type Direction = 'f' | 'b'
 
@@ -39,7 +40,10 @@ export interface HistoryWalk {
 interface Needs {
   readonly serverName: ServerName
   readonly clock: Clock
-  readonly events: Pick<Events, 'get' | 'history' | 'backfill' | 'serversIn' | 'visibleTo'>
+  readonly events: Pick<
+    Events,
+    'get' | 'history' | 'backfill' | 'serversIn' | 'visibleTo' | 'relations'
+  >
 }
 
 /** Events that one page looks at, however few of them it shows; the page then ends early and has a token to go on. */
@@ -75,7 +79,7 @@ export function createHistoryWalk(needs: Needs): HistoryWalk {
         const wanted = Math.max(readMin, limit - chunk.length)
         const found = await read(room, { ...stretch, from: reached, limit: wanted })
         scanned += found.length
-        const passing = found.filter(({ pdu }) => matchesEvent(filter, pdu))
+        const passing = await passingEvents(events, filter, found)
         for (const seen of await events.visibleTo(user, passing)) {
           chunk.push(seen)
           if (chunk.length < limit) continue

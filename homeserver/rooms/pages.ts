@@ -5,6 +5,7 @@ import { matchesEvent, parseRoomEventFilter, type RoomEventFilter } from '../../
 import { formatHistoryToken, type HistoryToken, parseToken } from '../../spec/sync/token.ts'
 import type { Events, Seen } from '../events/events.ts'
 import type { StoredEvent } from '../events/stored-event.ts'
+import type { Bundles } from './bundles.ts'
 import type { ClientEvents } from './client-event.ts'
 import { type Direction, type HistoryWalk, tokenAfter, tokenBefore } from './history-walk.ts'
 import type { Rooms } from './rooms.ts'
@@ -14,6 +15,7 @@ interface Needs {
   readonly events: Events
   readonly viewing: Viewing
   readonly clientEvents: ClientEvents
+  readonly bundles: Bundles
   readonly history: HistoryWalk
 }
 
@@ -24,7 +26,9 @@ export function createPages(needs: Needs): Pick<Rooms, 'messages' | 'context'> {
 /** The beginning of every history. */
 const origin: HistoryToken = { depth: 0, arrival: -Number.MAX_SAFE_INTEGER }
 
-function pageReader({ events, viewing, clientEvents, history }: Needs): Rooms['messages'] {
+function pageReader(needs: Needs): Rooms['messages'] {
+  const { events, viewing, clientEvents, history, bundles } = needs
+
   /** The newest place that a viewer may look back from. */
   async function newest(room: RoomId, view: View): Promise<HistoryToken> {
     if (view.kind === 'left') return tokenAfter(view.at)
@@ -79,7 +83,8 @@ function pageReader({ events, viewing, clientEvents, history }: Needs): Rooms['m
       ...within(view, dir, last, range),
       ...{ dir, limit: Math.min(limit, filter?.limit ?? limit) },
     }
-    const { chunk, end } = await history.walk(user, room, stretch, filter)
+    const { chunk: found, end } = await history.walk(user, room, stretch, filter)
+    const chunk = await bundles.attach(user, found)
     const state = filter?.lazy_load_members === true ? await sendersOf(room, view, chunk) : []
     await clientEvents.preload([...chunk, ...state])
     return {
@@ -91,7 +96,9 @@ function pageReader({ events, viewing, clientEvents, history }: Needs): Rooms['m
   }
 }
 
-function contextReader({ events, viewing, clientEvents, history }: Needs): Rooms['context'] {
+function contextReader(needs: Needs): Rooms['context'] {
+  const { events, viewing, clientEvents, history, bundles } = needs
+
   async function visible(user: UserId, room: RoomId, id: EventId): Promise<Seen> {
     const event = (await events.get([id])).get(id)
     const isHere = event?.pdu.roomId === room && event.position !== undefined
@@ -125,13 +132,15 @@ function contextReader({ events, viewing, clientEvents, history }: Needs): Rooms
     const to = view.kind === 'left' ? tokenAfter(view.at) : undefined
     const before = await history.walk(user, room, older, filter)
     const after = await history.walk(user, room, { ...newer, to }, filter)
-    const shown = [...before.chunk, seen, ...after.chunk]
+    const found = [...before.chunk, seen, ...after.chunk]
+    const shown = await bundles.attach(user, found)
+    const at = before.chunk.length
     const state = await stateFor(after.chunk.at(-1)?.event ?? seen.event, filter, shown)
     await clientEvents.preload([...shown, ...state])
     return {
-      event: seen,
-      before: before.chunk,
-      after: after.chunk,
+      event: shown[at] ?? seen,
+      before: shown.slice(0, at),
+      after: shown.slice(at + 1),
       state,
       start: formatHistoryToken(before.reached),
       end: formatHistoryToken(after.reached),

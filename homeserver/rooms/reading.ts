@@ -5,6 +5,7 @@ import type { RoomId } from '../../spec/ids.ts'
 import { parseToken } from '../../spec/sync/token.ts'
 import type { Events } from '../events/events.ts'
 import type { StoredEvent } from '../events/stored-event.ts'
+import type { Bundles } from './bundles.ts'
 import type { ClientEvents } from './client-event.ts'
 import { membershipIn } from './membership-row.ts'
 import type { Memberships, Rooms } from './rooms.ts'
@@ -15,11 +16,14 @@ interface Needs {
   readonly memberships: Memberships
   readonly viewing: Viewing
   readonly clientEvents: ClientEvents
+  readonly bundles: Bundles
 }
 
 type Reading = Pick<Rooms, 'event' | 'state' | 'stateEvent' | 'members' | 'joinedMembers'>
 
-export function createReading({ events, memberships, viewing, clientEvents }: Needs): Reading {
+export function createReading(needs: Needs): Reading {
+  const { events, memberships, viewing, clientEvents, bundles } = needs
+
   /** State at a token of a sync or of history; of the newest event that is no newer than it. */
   async function stateAt(
     room: RoomId,
@@ -54,8 +58,9 @@ export function createReading({ events, memberships, viewing, clientEvents }: Ne
       if (!isHere || event.rejected !== undefined) throw notFound('Event')
       const [seen] = await events.visibleTo(user, [event])
       if (seen === undefined) throw notFound('Event')
-      await clientEvents.preload([seen])
-      return seen
+      const [whole = seen] = await bundles.attach(user, [seen])
+      await clientEvents.preload([whole])
+      return whole
     },
     async state({ user }, room) {
       const view = await viewing.requireView(user, room)

@@ -14,6 +14,7 @@ import type { Events, LocalDraft, LocalTxn, TurnPlan, TurnView } from '../events
 import type { StoredEvent } from '../events/stored-event.ts'
 import { isSame } from './member-plan.ts'
 import type { MembershipChanges } from './membership.ts'
+import { relationRefusal } from './relation-checks.ts'
 import type { Draft, Memberships, Requester, Rooms, TxnKey } from './rooms.ts'
 
 interface Needs {
@@ -45,10 +46,15 @@ export function createWriting(needs: Needs): Pick<Rooms, 'send' | 'redact'> {
       ...(redacts !== undefined && { redacts }),
       ...(originServerTs !== undefined && { originServerTs }),
     }
-    const plan = (view: TurnView): TurnPlan | Promise<TurnPlan> =>
-      stateKey === undefined
+    const isRelated = content['m.relates_to'] !== undefined
+    const refusal = isRelated ? await relationRefusal(events, who.user, draft) : undefined
+    const plan = (view: TurnView): TurnPlan | Promise<TurnPlan> => {
+      // Said here, so that a repeated request is answered as it was the first time.
+      if (refusal !== undefined) throw refusal
+      return stateKey === undefined
         ? { kind: 'append', draft: local }
         : unlessSame(view, { ...local, stateKey })
+    }
     const event = await events.append(room, plan, txn && localTxn(who, txn))
     return event.pdu.eventId
   }

@@ -3,6 +3,7 @@ import { redactEvent } from '../../spec/room/redact.ts'
 import { type Filter, selectFields } from '../../spec/sync/filter.ts'
 import type { Events, Seen } from '../events/events.ts'
 import type { StoredEvent } from '../events/stored-event.ts'
+import type { Related } from '../rooms/related.ts'
 import type { Rooms } from '../rooms/rooms.ts'
 import type { Asked } from './request.ts'
 
@@ -15,6 +16,8 @@ export interface EventWriterNeeds {
   readonly rooms: Pick<Rooms, 'clientEvent'> & {
     /** Gets at hand what `clientEvent` needs for these. */
     readonly preload?: (events: readonly (StoredEvent | Seen)[]) => Promise<void>
+    /** Puts with events what relates to them; nothing is put with them when absent. */
+    readonly withRelations?: Related['withRelations']
   }
   readonly events: Pick<Events, 'rulesOf'>
 }

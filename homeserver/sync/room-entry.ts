@@ -5,7 +5,7 @@ import type { StoredEvent } from '../events/stored-event.ts'
 import type { Unread } from '../notifications/unread.ts'
 import type { MembershipRow, Memberships } from '../rooms/rooms.ts'
 import type { Position } from '../stream/log.ts'
-import { type EventWriter, eventList, objectOf } from './event-text.ts'
+import { type EventWriter, type EventWriterNeeds, eventList, objectOf } from './event-text.ts'
 import type { SentMembers } from './lazy-members.ts'
 import type { ChangedKeys, Recent } from './recent.ts'
 import type { Scope } from './request.ts'
@@ -31,8 +31,10 @@ export interface RoomEntryNeeds {
     | 'currentEntry'
     | 'stateAt'
     | 'stateEntry'
+    | 'relations'
   >
   readonly memberships: Pick<Memberships, 'ofRoom'>
+  readonly rooms: EventWriterNeeds['rooms']
   readonly recent: Recent
   readonly sentMembers: SentMembers
   readonly position: () => Position
@@ -68,7 +70,7 @@ export async function joinedEntry(
   const interval = { room, after, upTo: scope.upTo, isWhole: isNew || scope.fullState }
   const view = stateViewAt(needs, room, scope.upTo)
   const changed = isNew ? '*' : await changedKeysOf(needs, room, after, scope.upTo)
-  const timeline = await readTimeline(events, interval, scope)
+  const timeline = await withRelations(needs, await readTimeline(events, interval, scope), scope)
   const summary = summaryChanged(changed, interval.isWhole)
     ? await readSummary(needs.memberships, interval, view, scope)
     : undefined
@@ -110,7 +112,9 @@ export async function leftEntry(
     (!isOutside && (await wasOutside(needs, room, scope)))
   const after = isNew ? 0 : (scope.since?.position ?? 0)
   const interval = { room, after, upTo, isWhole: isNew || scope.fullState }
-  const timeline = isOutside ? outsideTimeline(leave) : await readTimeline(events, interval, scope)
+  const timeline = isOutside
+    ? outsideTimeline(leave)
+    : await withRelations(needs, await readTimeline(events, interval, scope), scope)
   const view: StateView = stateViewAfter(events, leave)
   const changed = isNew ? '*' : await changedKeysOf(needs, room, after, upTo)
   const question = { interval, timeline: timeline.shown, changed, view, heroes: [] }
@@ -120,6 +124,16 @@ export async function leftEntry(
     await timelineText(timeline, write),
     `"account_data":${eventList(accountData)}`,
   ])
+}
+
+/** Whoever has not seen all of what relates to events is told of it. {@link https://spec.matrix.org/v1.19/client-server-api/#aggregations-of-child-events} */
+async function withRelations(
+  { rooms }: RoomEntryNeeds,
+  timeline: Timeline,
+  { user }: Scope,
+): Promise<Timeline> {
+  if (!timeline.limited || rooms.withRelations === undefined) return timeline
+  return { ...timeline, shown: await rooms.withRelations(user, timeline.shown) }
 }
 
 /** An invite that was refused, in a room of which this server has nothing else. */

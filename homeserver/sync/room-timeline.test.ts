@@ -47,6 +47,9 @@ async function lostOf(all: readonly StoredEvent[]): Promise<readonly number[]> {
         return { events: found.slice(-max), limited: found.length > max }
       },
       visibleTo: async (_, events) => events.map((event) => ({ event, membership: 'join' })),
+      relations: {
+        keepRelated: async (events) => events,
+      },
       historyPointAt: async (_, position) => {
         asked++
         const [deepest] = all

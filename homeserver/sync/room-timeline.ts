@@ -1,9 +1,10 @@
 import { serverOfUser } from '../../spec/ids.ts'
 import type { Filter } from '../../spec/sync/filter.ts'
-import { matchesEvent, timelineLimitOf } from '../../spec/sync/filter.ts'
+import { timelineLimitOf } from '../../spec/sync/filter.ts'
 import { formatHistoryToken } from '../../spec/sync/token.ts'
 import type { Events, Seen } from '../events/events.ts'
 import type { StoredEvent } from '../events/stored-event.ts'
+import { passingEvents } from '../rooms/passing.ts'
 import type { RoomInterval, Scope } from './request.ts'
 
 /** The newest events of a room that a client may see and asked for. */
@@ -22,7 +23,7 @@ const filteredPage = 100
 /** Events before a timeline that are looked at for where to go on. */
 const leftOutMax = 20
 
-type Needs = Pick<Events, 'timeline' | 'visibleTo' | 'historyPointAt'>
+type Needs = Pick<Events, 'timeline' | 'visibleTo' | 'historyPointAt' | 'relations'>
 
 /** Reads from the newest event backwards until the limit is reached or the room's news are at an end. */
 export async function readTimeline(
@@ -39,7 +40,8 @@ export async function readTimeline(
   let isAfterGap = false
   for (let pages = 0, end = upTo; pages < pagesMax; pages++) {
     const page = await events.timeline(room, { after, upTo: end, limit: pageMax })
-    const wanted = (await events.visibleTo(scope.user, page.events)).filter((seen) =>
+    const passing = await passingEvents(events, filter, page.events)
+    const wanted = (await events.visibleTo(scope.user, passing)).filter((seen) =>
       isWanted(seen, scope),
     )
     const free = limit - shown.length
@@ -114,16 +116,15 @@ function tokenAfter({ pdu, position = 0 }: StoredEvent): string {
 }
 
 /** Nothing is heard of ignored users but state. */
-function isWanted(
-  { event: { pdu } }: Seen,
-  { filter, ignored }: Pick<Scope, 'filter' | 'ignored'>,
-): boolean {
-  if (pdu.stateKey === undefined && ignored.has(pdu.sender)) return false
-  return matchesEvent(filter.room?.timeline, pdu)
+function isWanted({ event: { pdu } }: Seen, { ignored }: Pick<Scope, 'ignored'>): boolean {
+  return pdu.stateKey !== undefined || !ignored.has(pdu.sender)
 }
 
 function isSelective(filter: NonNullable<Filter['room']>['timeline']): boolean {
   if (filter === undefined) return false
   const { types, not_types, senders, not_senders, contains_url } = filter
-  return [types, not_types, senders, not_senders, contains_url].some((part) => part !== undefined)
+  const { related_by_senders, related_by_rel_types } = filter
+  const related = [related_by_senders, related_by_rel_types]
+  const own = [types, not_types, senders, not_senders, contains_url]
+  return [...own, ...related].some((part) => part !== undefined)
 }

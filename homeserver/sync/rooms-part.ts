@@ -16,7 +16,7 @@ import { readStripped, type StrippedNeeds } from './stripped-state.ts'
 export interface RoomsPartNeeds
   extends RoomEntryNeeds,
     EphemeralNeeds,
-    Omit<StrippedNeeds, 'events'> {
+    Omit<StrippedNeeds, 'events' | 'rooms'> {
   readonly memberships: Pick<Memberships, 'ofRoom'>
   readonly notifications: Pick<Notifications, 'unreadCounts'>
   readonly log: Logger

@@ -14,6 +14,7 @@ import * as oldSync from './client/old-sync.ts'
 import * as openid from './client/openid.ts'
 import * as push from './client/push.ts'
 import * as reading from './client/reading.ts'
+import * as relations from './client/relations.ts'
 import * as rooms from './client/rooms.ts'
 import * as search from './client/search.ts'
 import * as sending from './client/sending.ts'
@@ -33,6 +34,7 @@ const modules = {
   ...slidingSync,
   ...oldSync,
   ...reading,
+  ...relations,
   ...jumpToDate,
   ...sending,
   ...rooms,

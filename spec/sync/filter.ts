@@ -3,6 +3,7 @@ import { badJson, MatrixError } from '../errors.ts'
 import { roomIdSchema, userIdSchema, utf8Length } from '../ids.ts'
 import { isObject, type Json, type JsonObject } from '../json.ts'
 import { parsePropertyPath, valueAtPath } from '../property-path.ts'
+import { relationOf } from '../room/relation.ts'
 
 /** Largest filter, as JSON in bytes of UTF-8. */
 export const filterBytesMax = 65_536
@@ -41,6 +42,8 @@ const roomEventFilterShape = {
   unread_thread_notifications: z.boolean().optional(),
   related_by_senders: users.optional(),
   related_by_rel_types: types.optional(),
+  'org.matrix.msc3874.rel_types': types.optional(),
+  'org.matrix.msc3874.not_rel_types': types.optional(),
 }
 
 /** {@link https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3useruseridfilter} */
@@ -145,6 +148,11 @@ function compile(filter: RoomEventFilter): EventTest[] {
   }
   addListTest(tests, filter.senders, filter.not_senders, (event) => event.sender)
   addListTest(tests, filter.rooms, filter.not_rooms, (event) => event.roomId)
+  const relTypes = filter['org.matrix.msc3874.rel_types']
+  const notRelTypes = filter['org.matrix.msc3874.not_rel_types']
+  if (relTypes !== undefined || notRelTypes !== undefined) {
+    tests.push(({ content }) => listMatches(relTypes, notRelTypes, relTypeIn(content)))
+  }
   if (url !== undefined) tests.push(({ content }) => hasUrl(content) === url)
   return tests
 }
@@ -205,6 +213,11 @@ function setOf(list: readonly string[]): ReadonlySet<string> {
   const set = sets.get(list) ?? new Set(list)
   sets.set(list, set)
   return set
+}
+
+/** The kind of an event's own relation. {@link https://github.com/matrix-org/matrix-spec-proposals/pull/3874} */
+function relTypeIn(content: JsonObject | undefined): string | undefined {
+  return content && relationOf({ content })?.relType
 }
 
 function hasUrl(content: JsonObject | undefined): boolean {
