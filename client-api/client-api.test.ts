@@ -75,6 +75,7 @@ async function start() {
     notifications: {
       rules: createPushRules(common),
       pushers: createPushers({ ...common, ...quietPushing }),
+      notified: async () => ({ notifications: [] }),
     },
     rooms: noRooms,
     purges: noPurges,

@@ -74,7 +74,7 @@ export interface ClientApiNeeds {
   readonly receipts: Receipts
   readonly typing: Typing
   readonly presence: Presence
-  readonly notifications: Pick<Notifications, 'rules' | 'pushers'>
+  readonly notifications: Pick<Notifications, 'rules' | 'pushers' | 'notified'>
   readonly threadSubscriptions: ThreadSubscriptions
   readonly rooms: Rooms & JumpToDate & Related
   readonly spaces: Spaces

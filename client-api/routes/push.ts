@@ -1,15 +1,21 @@
+import type { Notified } from '../../homeserver/notifications/notified.ts'
 import type { Pusher, StoredPusher } from '../../homeserver/notifications/pushers.ts'
+import type { Rooms } from '../../homeserver/rooms/rooms.ts'
 import * as api from '../../spec/api/client/push.ts'
-import { MatrixError } from '../../spec/errors.ts'
+import { invalidParam, MatrixError } from '../../spec/errors.ts'
 import { getRule } from '../../spec/push/rules.ts'
+import { rawArray, rawObject } from '../answer.ts'
 import { given } from '../given.ts'
 import type { ClientApiNeeds } from '../needs.ts'
 import { route } from '../router.ts'
 
 /** What users want to hear of, and where. */
 export const pushRoutes = ({
-  notifications: { rules: pushRules, pushers },
-}: Pick<ClientApiNeeds, 'notifications'>) => [
+  notifications: { rules: pushRules, pushers, notified },
+  rooms,
+}: Pick<ClientApiNeeds, 'notifications'> & {
+  readonly rooms: Pick<Rooms, 'clientEvent'>
+}) => [
   route(api.getPushRules, async (_, who) => ({ global: await pushRules.ruleset(who.user) })),
   route(api.getGlobalPushRules, async (_, who) => await pushRules.ruleset(who.user)),
   route(api.getPushRule, async ({ params }, who) =>
@@ -37,6 +43,19 @@ export const pushRoutes = ({
     await pushRules.setEnabled(who.user, params, body.enabled)
     return {}
   }),
+  route(api.getNotifications, async ({ query }, who) => {
+    const { from, limit, only } = query
+    const before = from === undefined ? undefined : positionOf(from)
+    const asked = { limit, onlyHighlights: only === 'highlight', ...given({ before }) }
+    const { notifications, next } = await notified(who.user, asked)
+    const list = notifications.map((one) =>
+      notificationText(one, rooms.clientEvent(one.event, who, 'sync')),
+    )
+    return rawObject({
+      notifications: rawArray(list),
+      ...(next !== undefined && { next_token: JSON.stringify(String(next)) }),
+    })
+  }),
   route(api.getPushers, async (_, who) => ({
     pushers: (await pushers.list(who.user)).map(pusherReply),
   })),
@@ -46,6 +65,17 @@ export const pushRoutes = ({
     return {}
   }),
 ]
+
+/** As JSON; the event is serialised already. */
+function notificationText({ event, room, actions, read }: Notified, eventText: string): string {
+  const rest = { room_id: room, ts: event.pdu.originServerTs, read, actions, profile_tag: null }
+  return `{"event":${eventText},${JSON.stringify(rest).slice(1)}`
+}
+
+function positionOf(token: string): number {
+  if (/^[0-9]{1,15}$/.test(token)) return Number(token)
+  throw invalidParam('from', 'not a token of this server')
+}
 
 function pusherReply(pusher: StoredPusher) {
   return {

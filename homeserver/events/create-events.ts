@@ -32,6 +32,7 @@ import { createImporter } from './import.ts'
 import { joinedServers } from './joined-servers.ts'
 import { joinBranches } from './joining-branches.ts'
 import { createLocalEvents } from './local.ts'
+import { newestEvents } from './newest-queries.ts'
 import { createNumbers } from './numbers.ts'
 import { createOutliers } from './outliers.ts'
 import { eventRow, type MembershipRow, readEventRef } from './persist.ts'
@@ -189,6 +190,11 @@ export function createEvents(given: EventsNeeds): Events {
       return [...(await store.byNumber(nrs)).values()]
     },
     timeline: (room, range) => timelines.read(room, range),
+    async newest(rooms, range) {
+      const nrs = await newestEvents(db, rooms, range)
+      const found = await store.byNumber(nrs)
+      return nrs.flatMap((nr) => found.get(nr) ?? [])
+    },
     activity: activities.of,
     extremities,
     relations,

@@ -90,6 +90,11 @@ export interface Events {
   ): Promise<{ events: readonly StoredEvent[]; limited: boolean; isAfterGap?: boolean }>
   /** When something last happened in rooms that are here; at hand for those that were asked about before. */
   activity(rooms: readonly RoomId[]): Promise<ReadonlyMap<RoomId, Activity>>
+  /** The newest live events of these rooms together that are before a position, newest first. */
+  newest(
+    rooms: readonly RoomId[],
+    range: { before: number; limit: number },
+  ): Promise<readonly StoredEvent[]>
   /** History order: up to `limit` events beyond `from` in the direction, accepted ones only. */
   history(
     room: RoomId,

@@ -3,6 +3,12 @@
  * {@link https://spec.matrix.org/v1.19/client-server-api/#push-notifications}
  */
 import type { RoomId, UserId } from '../../spec/ids.ts'
+import {
+  createNotified,
+  type NotifiedNeeds,
+  type NotifiedPage,
+  type NotifiedQuery,
+} from './notified.ts'
 import type { PushRules } from './push-rules.ts'
 import { createPushers, type Pushers, type PushersNeeds } from './pushers.ts'
 import { createPushing, type PushingNeeds } from './pushing.ts'
@@ -13,11 +19,14 @@ export interface Notifications extends AsyncDisposable {
   readonly pushers: Pushers
   /** Counts of the user's unread notifications, for each of the rooms. */
   unreadCounts(user: UserId, rooms: readonly RoomId[]): Promise<ReadonlyMap<RoomId, Unread>>
+  /** What the user was notified of, the newest first. */
+  notified(user: UserId, query: NotifiedQuery): Promise<NotifiedPage>
   /** Begins to push; after the tail. */
   start(): void
 }
 
 export type NotificationsNeeds = Omit<UnreadNeeds, 'log'> &
+  Omit<NotifiedNeeds, 'unread'> &
   Omit<PushersNeeds, 'log'> &
   Omit<PushingNeeds, 'unread' | 'pushers'> & {
     readonly pushRules: PushRules
@@ -34,6 +43,7 @@ export function createNotifications(needs: NotificationsNeeds): Notifications {
     rules: needs.pushRules,
     pushers,
     unreadCounts: unread.of,
+    notified: createNotified({ ...needs, unread }),
     start: pushing.start,
     async [Symbol.asyncDispose]() {
       await pushing[Symbol.asyncDispose]()

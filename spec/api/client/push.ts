@@ -7,7 +7,7 @@ import {
   pushRuleSchema,
   pushRulesetSchema,
 } from '../../push/rules.ts'
-import { jsonObject, nothing, openObject } from '../fields.ts'
+import { clientEvent, jsonObject, nothing, openObject, queryLimit } from '../fields.ts'
 
 const kind = pushRuleKindSchema
 const actions = z.array(pushActionSchema).max(100)
@@ -114,6 +114,33 @@ export const setPushRuleEnabled = endpoint({
   params: { kind, ruleId },
   body: z.object({ enabled: z.boolean() }),
   reply: nothing,
+})
+
+export const getNotifications = endpoint({
+  name: 'getNotifications',
+  method: 'GET',
+  auth: 'token',
+  rateLimit: 'read',
+  errors: ['M_INVALID_PARAM'],
+  paths: ['/_matrix/client/v3/notifications'],
+  query: {
+    from: z.string().max(32).exactOptional(),
+    limit: queryLimit(100).default(20),
+    only: z.string().max(255).exactOptional(),
+  },
+  reply: z.object({
+    next_token: z.string().exactOptional(),
+    notifications: z.array(
+      z.object({
+        actions: z.array(pushActionSchema).readonly(),
+        event: clientEvent,
+        profile_tag: z.string().nullable().exactOptional(),
+        read: z.boolean(),
+        room_id: z.string(),
+        ts: z.number(),
+      }),
+    ),
+  }),
 })
 
 export const getPushers = endpoint({
