@@ -9,6 +9,7 @@ import type { Administration } from '../homeserver/destinations/administration.t
 import type { DehydratedDevices } from '../homeserver/encryption/dehydrated-devices.ts'
 import type { Encryption } from '../homeserver/encryption/encryption.ts'
 import type { KeyBackup } from '../homeserver/encryption/key-backup.ts'
+import type { Rendezvous } from '../homeserver/encryption/rendezvous.ts'
 import type { ToDevice } from '../homeserver/encryption/to-device.ts'
 import type { Purges } from '../homeserver/events/purges.ts'
 import type { Media } from '../homeserver/media/media.ts'
@@ -40,6 +41,7 @@ export interface ClientApiConfig
     | 'registration'
     | 'registrationSharedSecret'
     | 'guests'
+    | 'rendezvous'
     | 'presence'
     | 'rateLimits'
     | 'defaultRoomVersion'
@@ -71,6 +73,7 @@ export interface ClientApiNeeds {
   readonly toDevice: ToDevice
   readonly keyBackup: KeyBackup
   readonly dehydratedDevices: DehydratedDevices
+  readonly rendezvous: Rendezvous
   readonly receipts: Receipts
   readonly typing: Typing
   readonly presence: Presence

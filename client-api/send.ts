@@ -11,7 +11,7 @@ const corsHeaders = [
   'Access-Control-Allow-Methods',
   'GET, HEAD, POST, PUT, DELETE, OPTIONS',
   'Access-Control-Allow-Headers',
-  'X-Requested-With, Content-Type, Authorization, Date',
+  'X-Requested-With, Content-Type, Authorization, Date, If-Match, If-None-Match',
   'Access-Control-Expose-Headers',
   'X-Request-Id, Retry-After, ETag, Content-Disposition',
 ] as const

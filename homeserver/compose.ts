@@ -18,6 +18,7 @@ import { createDeviceLists } from './encryption/device-lists.ts'
 import { createEncryption } from './encryption/encryption.ts'
 import { createIntroductions } from './encryption/introductions.ts'
 import { createKeyBackup } from './encryption/key-backup.ts'
+import { createRendezvous } from './encryption/rendezvous.ts'
 import { createToDevice } from './encryption/to-device.ts'
 import { receiveAtOwner } from './events/at-owner.ts'
 import { createEvents } from './events/create-events.ts'
@@ -155,6 +156,7 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     thirdParty: rooms,
     ...{ accounts, sessions, interactiveAuth, openid, profiles, accountData, appservices },
     ...{ encryption, deviceLists, toDevice, keyBackup, dehydratedDevices },
+    rendezvous: createRendezvous(base),
     ...{ events, rooms, spaces: rooms.spaces, memberships, remoteMembership },
     ...{ purges, deletions, media, previews },
     ...{ receipts, typing, presence, notifications, threadSubscriptions },

@@ -20,6 +20,8 @@ import { openidRoutes } from './openid.ts'
 import { pushRoutes } from './push.ts'
 import { readingRoutes } from './reading.ts'
 import { relationRoutes } from './relations.ts'
+import { rendezvousRoutes } from './rendezvous.ts'
+import { textRendezvousRoutes } from './rendezvous-etag.ts'
 import { roomRoutes } from './rooms.ts'
 import { searchRoutes } from './search.ts'
 import { sendingRoutes } from './sending.ts'
@@ -58,6 +60,8 @@ export function createRoutes(needs: RouteNeeds): readonly Route[] {
     ...encryptionRoutes(needs),
     ...keyBackupRoutes(needs),
     ...dehydratedDeviceRoutes(needs),
+    ...rendezvousRoutes(needs),
+    ...textRendezvousRoutes(needs),
     ...ephemeralRoutes(needs),
     ...pushRoutes(needs),
     ...threadRoutes(needs),

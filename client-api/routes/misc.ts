@@ -7,7 +7,7 @@ import { openRoute, route } from '../router.ts'
 
 /** What the server is and can do, and what it has to answer though it does not do it. */
 export const miscRoutes = ({ config }: Pick<ClientApiNeeds, 'config'>) => [
-  openRoute(api.getVersions, () => ({ versions, unstable_features })),
+  openRoute(api.getVersions, () => ({ versions, unstable_features: featuresOf(config) })),
   route(api.getCapabilities, () => ({ capabilities: capabilitiesOf(config.defaultRoomVersion) })),
   // There is no TURN server to give credentials for.
   route(api.getTurnServer, () => ({})),
@@ -54,6 +54,11 @@ const unstable_features = {
   'org.matrix.msc4306': true,
   'uk.tcpip.msc4133': true,
   'uk.tcpip.msc4133.stable': true,
+}
+
+function featuresOf({ rendezvous }: Pick<ClientApiNeeds['config'], 'rendezvous'>) {
+  const offered = rendezvous !== 'off'
+  return { 'io.element.msc4388': offered, ...unstable_features, 'org.matrix.msc4108': offered }
 }
 
 /** {@link https://spec.matrix.org/v1.19/client-server-api/#capabilities-negotiation} */

@@ -15,6 +15,8 @@ import * as openid from './client/openid.ts'
 import * as push from './client/push.ts'
 import * as reading from './client/reading.ts'
 import * as relations from './client/relations.ts'
+import * as rendezvous from './client/rendezvous.ts'
+import * as textRendezvous from './client/rendezvous-etag.ts'
 import * as rooms from './client/rooms.ts'
 import * as search from './client/search.ts'
 import * as sending from './client/sending.ts'
@@ -47,6 +49,8 @@ const modules = {
   ...encryption,
   ...keyBackup,
   ...dehydratedDevices,
+  ...rendezvous,
+  ...textRendezvous,
   ...push,
   ...threads,
   ...media,
