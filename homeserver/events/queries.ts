@@ -54,6 +54,18 @@ export async function liveEvents(
   )
 }
 
+/** Numbers and positions of the newest live events up to a position, newest first. */
+export async function liveNumbers(
+  db: Db,
+  room: string,
+  upTo: number,
+  limit: number,
+): Promise<{ nr: number; position: number }[]> {
+  return await db`
+    select nr, position from events where room_id = ${room} and position > 0 and position <= ${upTo}
+    order by position desc limit ${limit}`
+}
+
 /** The newest positions, up to one, at which a room's timeline begins anew; rising. */
 export async function timelineGaps(
   db: Db,

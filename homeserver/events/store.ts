@@ -13,11 +13,11 @@ import { atMost, createCache } from '../platform/cache.ts'
 import { type EventRow, eventsById, eventsByNumber } from './queries.ts'
 import type { StoredEvent } from './stored-event.ts'
 
-const cacheBytesMax = 48 * 1024 * 1024
+const cacheBytesMax = 40 * 1024 * 1024
 /** State events that may be on their way at a time; what a number stands for never changes, so that none is taken back. */
 const expectedMax = 50_000
-/** Parsed form and text of an event weigh about so many times its text. */
-const weightFactor = 3
+/** Text, parsed form and client form of an event weigh about so many times its text, as measured with member events. */
+const weightFactor = 4.5
 
 export interface EventStore {
   get(ids: readonly EventId[]): Promise<ReadonlyMap<EventId, StoredEvent>>
@@ -44,22 +44,30 @@ export function createEventStore({ db }: { readonly db: Database }): EventStore 
     sizeOf: (event: StoredEvent) => event.text.length * weightFactor,
   }
   const expected = new LRUCache<number, StateKey>({ ...atMost(expectedMax) })
+  /** How often events that were known have changed or gone. */
+  let changes = 0
   const byId = createCache<EventId, StoredEvent>({
     bound,
     load: async (ids) => {
+      const begun = changes
       const found = read(await eventsById(db, ids))
+      // The same object in both caches, unless one of them may know better.
+      if (changes === begun) for (const event of found) numbered.set(event.nr, event)
       return new Map(found.map((event) => [event.pdu.eventId, event]))
     },
   })
   const numbered = createCache<number, StoredEvent>({
     bound,
     load: async (nrs) => {
+      const begun = changes
       const found = read(await eventsByNumber(db, nrs))
+      if (changes === begun) for (const event of found) byId.set(event.pdu.eventId, event)
       return new Map(found.map((event) => [event.nr, event]))
     },
   })
 
   function put(event: StoredEvent): void {
+    if (byId.peek(event.pdu.eventId) !== undefined) changes++
     byId.set(event.pdu.eventId, event)
     numbered.set(event.nr, event)
   }
@@ -81,10 +89,12 @@ export function createEventStore({ db }: { readonly db: Database }): EventStore 
     peekNumber: (nr) => numbered.peek(nr),
     put,
     forget(nr, id) {
+      changes++
       numbered.invalidate(nr)
       byId.invalidate(id)
     },
     clear() {
+      changes++
       byId.clear()
       numbered.clear()
     },

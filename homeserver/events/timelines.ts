@@ -1,28 +1,34 @@
 /**
- * The newest live events of each room, in memory: what syncs and federation read all the time. Older ranges come
- * from the table.
+ * Which the newest live events of each room are, in memory: what syncs and federation read all the time. The events
+ * themselves are the store's to keep. Older ranges come from the table.
  */
 import { LRUCache } from 'lru-cache'
-import type { EventId, RoomId } from '../../spec/ids.ts'
+import type { RoomId } from '../../spec/ids.ts'
 import type { Database } from '../database/database.ts'
 import { atMost } from '../platform/cache.ts'
 import type { Tail } from '../stream/log.ts'
 import { isPurge } from './purged.ts'
-import { liveEvents, timelineGaps } from './queries.ts'
+import { liveEvents, liveNumbers, timelineGaps } from './queries.ts'
 import { isEventPayload } from './room-views.ts'
 import type { EventStore } from './store.ts'
 import type { StoredEvent } from './stored-event.ts'
 
 /** Events kept of one room, rooms kept, and gaps known of one room, the newest. */
-const perRoomMax = 200
+const perRoomMax = 100
 const roomsMax = 5_000
 const gapsMax = 100
+
+/** Number and position of an event. */
+interface Place {
+  readonly nr: number
+  readonly position: number
+}
 
 interface Window {
   /** Every live event after this position is in `events`. */
   after: number
   /** Oldest first. */
-  events: StoredEvent[]
+  events: Place[]
   /** Positions at which the timeline begins anew; rising. */
   gaps: number[]
 }
@@ -60,14 +66,13 @@ export function createTimelines(needs: {
       if (kind !== 'event' || room === undefined || !isEventPayload(payload)) continue
       const window = windows.get(room)
       if (window === undefined) continue
-      window.events.push(payload.event)
+      window.events.push({ nr: payload.event.nr, position: row.position })
       if (payload.isAfterGap) window.gaps.push(row.position)
-      if (payload.redacts !== undefined) refresh(window, payload.redacts, store)
       if (window.events.length > perRoomMax * 2) shorten(window)
     }
   })
 
-  function fromMemory(window: Window, range: TimelineRange): Timeline | undefined {
+  function fromMemory(window: Window, range: TimelineRange): Cut<Place> | undefined {
     let end = window.events.length
     while (end > 0 && (window.events[end - 1]?.position ?? 0) > range.upTo) end--
     let start = end
@@ -79,6 +84,14 @@ export function createTimelines(needs: {
       start--
     const isComplete = range.after >= window.after || end - start > range.limit
     return isComplete ? cut(window.events.slice(start, end), range.limit) : undefined
+  }
+
+  /** The events of places, from memory if they are all there. */
+  async function eventsAt(places: readonly Place[]): Promise<readonly StoredEvent[]> {
+    const found = places.flatMap(({ nr }) => store.peekNumber(nr) ?? [])
+    if (found.length === places.length) return found
+    const read = await store.byNumber(places.map(({ nr }) => nr))
+    return places.flatMap(({ nr }) => read.get(nr) ?? [])
   }
 
   async function fromTable(room: RoomId, range: TimelineRange): Promise<Timeline> {
@@ -98,10 +111,10 @@ export function createTimelines(needs: {
     windows.set(room, window)
     const begun = window.after
     const [rows, gaps] = await Promise.all([
-      liveEvents(db, room, { after: 0, upTo: begun, limit: perRoomMax }),
+      liveNumbers(db, room, begun, perRoomMax),
       timelineGaps(db, room, begun, gapsMax),
     ])
-    const older = store.read(rows).reverse()
+    const older = rows.reverse()
     window.gaps.unshift(...gaps)
     if (windows.peek(room) === window && window.after === begun) {
       window.events.unshift(...older)
@@ -116,17 +129,14 @@ export function createTimelines(needs: {
       const gap = window.gaps.findLast((position) => position <= asked.upTo)
       const isCut = gap !== undefined && gap > asked.after
       const range = isCut ? { ...asked, after: gap - 1 } : asked
-      const found = fromMemory(window, range) ?? (await fromTable(room, range))
+      const places = fromMemory(window, range)
+      const found =
+        places === undefined
+          ? await fromTable(room, range)
+          : { events: await eventsAt(places.events), limited: places.limited }
       return isCut && !found.limited ? { ...found, limited: true, isAfterGap: true } : found
     },
   }
-}
-
-/** Takes over what the store has learnt about an event. */
-function refresh(window: Window, id: EventId, store: EventStore): void {
-  const at = window.events.findIndex(({ pdu }) => pdu.eventId === id)
-  const fresh = store.peek(id)
-  if (at >= 0 && fresh !== undefined) window.events[at] = fresh
 }
 
 function shorten(window: Window): void {
@@ -135,8 +145,13 @@ function shorten(window: Window): void {
   window.gaps.splice(0, window.gaps.length - gapsMax)
 }
 
+interface Cut<E> {
+  readonly events: readonly E[]
+  readonly limited: boolean
+}
+
 /** The newest `limit` of a range that was read one further. */
-function cut(events: readonly StoredEvent[], limit: number): Timeline {
+function cut<E>(events: readonly E[], limit: number): Cut<E> {
   const limited = events.length > limit
   return { events: limited ? events.slice(events.length - limit) : events, limited }
 }

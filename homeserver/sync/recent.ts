@@ -87,8 +87,18 @@ export function createRecent({
 function slimmed(rows: readonly LogRow[]): RecentRow[] {
   return rows.flatMap((row) => {
     if (!remembered.has(row.kind)) return []
+    const { position, kind, room } = row
+    // Of account data and receipts is told whose they are; all else is in the keys.
+    if (kind === 'accountData' || kind === 'receipt') return [{ ...row, payload: undefined }]
     const keys = keysOf(row)
-    return [{ ...row, payload: undefined, ...(keys !== undefined && { keys }) }]
+    const slim = {
+      position,
+      kind,
+      ref: '',
+      payload: undefined,
+      ...(room !== undefined && { room }),
+    }
+    return [keys === undefined ? slim : { ...slim, keys }]
   })
 }
 
