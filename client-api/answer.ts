@@ -38,3 +38,35 @@ export function rawObject(fields: Readonly<Record<string, string>>): Answer {
   const members = Object.entries(fields).map(([key, json]) => `${JSON.stringify(key)}:${json}`)
   return raw(`{${members.join(',')}}`)
 }
+
+/** Values of a list that are written at once; of a longer one a piece at a time. */
+const atOnceMax = 500
+/** Characters of a piece. */
+const pieceCharacters = 65_536
+
+/** A list of any length between two texts; a long one is written while the client reads it. */
+export function rawList<T>(
+  values: readonly T[],
+  write: (value: T) => string,
+  { open, close }: { readonly open: string; readonly close: string },
+): Answer {
+  if (values.length <= atOnceMax) return raw(`${open}${values.map(write).join(',')}${close}`)
+  return raw(pieces(values, write, { open, close }))
+}
+
+async function* pieces<T>(
+  values: readonly T[],
+  write: (value: T) => string,
+  { open, close }: { readonly open: string; readonly close: string },
+): AsyncGenerator<string> {
+  let piece = open
+  let isFirst = true
+  for (const value of values) {
+    piece += isFirst ? write(value) : `,${write(value)}`
+    isFirst = false
+    if (piece.length < pieceCharacters) continue
+    yield piece
+    piece = ''
+  }
+  yield piece + close
+}

@@ -36,6 +36,7 @@ function event(id: string, content: JsonObject, more: Partial<StoredEvent> = {})
 function setUp() {
   const asked: unknown[] = []
   const [a, b, c] = [event('$a', { name: 'ä' }), event('$b', {}), event('$c', {})]
+  const many = Array.from({ length: 3_000 }, (_, n) => event(`$m${n}`, { name: `ö${n}` }))
   const redacted = event('$r', { name: 'secret' }, { redactedBy: parseEventId('$why') })
   const seen = (one: StoredEvent): Seen => ({ event: one, membership: 'join' })
   const routes = readingRoutes({
@@ -51,7 +52,7 @@ function setUp() {
       },
       members: async (_who, _room, filter) => {
         asked.push(filter)
-        return [b]
+        return filter.membership === 'ban' ? many : [b]
       },
       joinedMembers: async () => [{ ...member, displayName: 'Alice' }],
       messages: async (_who, _room, query) => {
@@ -152,6 +153,16 @@ describe('reading a room', () => {
     ]) {
       expect((await api.ask('GET', at(`messages?${wrong}`), { token })).status, wrong).toBe(400)
     }
+  })
+
+  it('sends many members in pieces that are one list', async () => {
+    const { server } = setUp()
+    await using api = await server
+    const { headers, json } = await api.ask('GET', at('members?membership=ban'), { token })
+    expect(headers.get('content-length')).toBeNull()
+    const shown = json['chunk']
+    expect(Array.isArray(shown) && shown.length).toBe(3_000)
+    expect(shown).toContainEqual(expect.objectContaining({ content: { name: 'ö2999' } }))
   })
 
   it('lists members', async () => {

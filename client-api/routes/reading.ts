@@ -3,7 +3,7 @@ import type { StoredEvent } from '../../homeserver/events/stored-event.ts'
 import type { Requester, Rooms } from '../../homeserver/rooms/rooms.ts'
 import * as api from '../../spec/api/client/reading.ts'
 import { isObject, type JsonObject, objectAt } from '../../spec/json.ts'
-import { raw, rawArray, rawObject } from '../answer.ts'
+import { raw, rawArray, rawList, rawObject } from '../answer.ts'
 import { filterOf } from '../filter.ts'
 import { given } from '../given.ts'
 import { route } from '../router.ts'
@@ -60,9 +60,10 @@ export const readingRoutes = ({ rooms }: { readonly rooms: ReadingRooms }) => {
         ...(page.state.length > 0 && { state: texts(page.state, who) }),
       })
     }),
-    route(api.getState, async ({ params }, who) =>
-      raw(texts(await rooms.state(who, params.roomId), who)),
-    ),
+    route(api.getState, async ({ params }, who) => {
+      const state = await rooms.state(who, params.roomId)
+      return rawList(state, (event) => text(event, who), { open: '[', close: ']' })
+    }),
     route(api.getStateEvent, async ({ params, query }, who) => {
       const { roomId, eventType, stateKey } = params
       const event = await rooms.stateEvent(who, roomId, eventType, stateKey)
@@ -71,7 +72,8 @@ export const readingRoutes = ({ rooms }: { readonly rooms: ReadingRooms }) => {
     route(api.getMembers, async ({ params, query }, who) => {
       const { at, membership, not_membership: notMembership } = query
       const filter = given({ at, membership, notMembership })
-      return rawObject({ chunk: texts(await rooms.members(who, params.roomId, filter), who) })
+      const members = await rooms.members(who, params.roomId, filter)
+      return rawList(members, (event) => text(event, who), { open: '{"chunk":[', close: ']}' })
     }),
     route(api.getJoinedMembers, async ({ params }, who) => {
       const members = await rooms.joinedMembers(who, params.roomId)
