@@ -61,4 +61,47 @@ describe('receipts of threads', () => {
     await read(last, first)
     await shows(0, 0, [])
   })
+
+  it('go with what relates to events of the thread', async () => {
+    const { alice, bob, room } = await joinedRoom()
+    await countAllThreads(bob)
+    const relate = (rel_type: string, event_id: string, more: Body = {}) =>
+      alice.sendEvent(room, 'm.room.message', {
+        ...{ msgtype: 'm.text', body: 'related', 'm.relates_to': { rel_type, event_id } },
+        ...more,
+      })
+    const root = await alice.sendText(room, 'root')
+    const reply = await relate('m.thread', root)
+    const edit = await relate('m.replace', reply, {
+      'm.new_content': { msgtype: 'm.text', body: 'better' },
+      'm.mentions': { user_ids: [bob.userId] },
+    })
+    await expect
+      .poll(() => unread(bob, room), { timeout: 10_000 })
+      .toEqual({ all: 3, main: 1, threads: [2] })
+    await bob.call('POST', bob.room(room, 'receipt', 'm.read', edit), {
+      body: { thread_id: root },
+    })
+    await expect
+      .poll(() => unread(bob, room), { timeout: 10_000 })
+      .toEqual({ all: 1, main: 1, threads: [] })
+  })
+
+  it('are refused on events that have nothing to do with the thread', async () => {
+    const { alice, bob, room } = await joinedRoom()
+    const root = await alice.sendText(room, 'root')
+    const message = { msgtype: 'm.text', body: 'x' }
+    const content = { ...message, 'm.relates_to': { rel_type: 'm.thread', event_id: root } }
+    const reply = await alice.sendEvent(room, 'm.room.message', content)
+    const other = await alice.sendText(room, 'other')
+    const read = async (event: string, thread_id: unknown) =>
+      (await bob.ask('POST', bob.room(room, 'receipt', 'm.read', event), { body: { thread_id } }))
+        .status
+    expect(await read(other, root)).toBe(400)
+    expect(await read(reply, 'main')).toBe(400)
+    expect(await read(reply, '')).toBe(400)
+    expect(await read(root, root)).toBe(200)
+    expect(await read(reply, root)).toBe(200)
+    expect(await read(other, 'main')).toBe(200)
+  })
 })

@@ -8,6 +8,7 @@ import {
 import type { Database } from '../database/database.ts'
 import type { Events } from '../events/events.ts'
 import type { StoredEvent } from '../events/stored-event.ts'
+import { threadRootsOf } from '../events/threading.ts'
 import { type Receipt, type Receipts, receiptOf } from '../receipts/receipts.ts'
 import * as queries from './queries.ts'
 import {
@@ -16,10 +17,10 @@ import {
   countApart,
   countForAll,
   countOf,
+  mainThread,
   type RoomCount,
   setThreads,
   sum,
-  threadOf,
   unreadThreads,
 } from './room-count.ts'
 import { type Verdicts, type VerdictsNeeds, verdictsIn } from './verdicts.ts'
@@ -63,7 +64,7 @@ export function createCounting(needs: CountingNeeds) {
     if (storedTo < upTo) {
       const range = { after: storedTo, upTo, limit: recountMax }
       const missed = (await events.timeline(room, range)).events
-      if (missed.length > 0) countAll(count, await verdictsOf(count), missed.map(placed))
+      if (missed.length > 0) await countAll(count, await verdictsOf(count), missed.map(placed))
       for (const user of await receipts.usersSince(room, storedTo)) {
         if (serverOfUser(user) === needs.serverName) await recount(count, user)
       }
@@ -81,7 +82,7 @@ export function createCounting(needs: CountingNeeds) {
       } else if (row.kind === 'event' && carriesEvent(row.payload)) {
         const { event } = row.payload
         if (event.pdu.stateKey !== undefined && asked.has(event.pdu.type)) count.isStale = true
-        countAll(count, await verdictsOf(count), [{ event, position: row.position }])
+        await countAll(count, await verdictsOf(count), [{ event, position: row.position }])
       } else {
         count.isStale = true
       }
@@ -104,10 +105,18 @@ export function createCounting(needs: CountingNeeds) {
     return verdicts
   }
 
-  function countAll(count: RoomCount, verdicts: Verdicts, list: readonly Placed[]): void {
+  async function countAll(
+    count: RoomCount,
+    verdicts: Verdicts,
+    list: readonly Placed[],
+  ): Promise<void> {
+    const roots = await threadRootsOf(
+      events,
+      list.map(({ event }) => event),
+    )
     for (const { event, position } of list) {
       const { sender, stateKey } = event.pdu
-      const thread = threadOf(event)
+      const thread = roots.get(event.pdu.eventId) ?? mainThread
       const forAll = verdicts.forAll(event)
       countForAll(count, thread, forAll)
       for (const member of verdicts.apart(event)) {
@@ -140,8 +149,9 @@ export function createCounting(needs: CountingNeeds) {
     const range = { after, upTo: count.lastEvent, limit: recountMax }
     const unread = new Map<string, Count>()
     const later = after >= count.lastEvent ? [] : (await events.timeline(count.room, range)).events
+    const roots = await threadRootsOf(events, later)
     for (const event of member === undefined ? [] : later) {
-      const thread = threadOf(event)
+      const thread = roots.get(event.pdu.eventId) ?? mainThread
       if (event.pdu.sender === user) unread.delete(thread)
       else if (member && (event.position ?? 0) > (floors.get(thread) ?? 0)) {
         unread.set(thread, sum(unread.get(thread), countOf(verdicts.of(event, member))))

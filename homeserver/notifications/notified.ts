@@ -7,10 +7,11 @@ import type { PushVerdict } from '../../spec/push/evaluate.ts'
 import type { PushAction } from '../../spec/push/rules.ts'
 import type { Events } from '../events/events.ts'
 import type { StoredEvent } from '../events/stored-event.ts'
+import { threadRootsOf } from '../events/threading.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { MembershipRow, Memberships } from '../rooms/rooms.ts'
 import type { PushRules } from './push-rules.ts'
-import { threadOf } from './room-count.ts'
+import { mainThread } from './room-count.ts'
 import type { Unread, UnreadCounts } from './unread.ts'
 import { nothing } from './verdicts.ts'
 
@@ -124,9 +125,13 @@ export function createNotified(needs: NotifiedNeeds) {
     const counts = await unread.of(user, rooms)
     const floors = new Map<RoomId, ReadonlyMap<string, number>>()
     for (const room of rooms) floors.set(room, await unread.readUpTo(room, user))
+    const roots = await threadRootsOf(
+      events,
+      page.map(({ event }) => event),
+    )
     return page.map(({ event, position, verdict }) => {
       const room = event.pdu.roomId
-      const thread = threadOf(event)
+      const thread = roots.get(event.pdu.eventId) ?? mainThread
       const isInvite = event.pdu.stateKey === user
       const floor = Math.max(floors.get(room)?.get('') ?? 0, floors.get(room)?.get(thread) ?? 0)
       const read = !isInvite && (position <= floor || isAllRead(counts.get(room), thread))

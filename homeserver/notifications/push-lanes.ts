@@ -2,6 +2,7 @@ import type { UserId } from '../../spec/ids.ts'
 import { stringAt } from '../../spec/json.ts'
 import type { Database } from '../database/database.ts'
 import type { Events } from '../events/events.ts'
+import { threadRootOf } from '../events/threading.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Logger } from '../platform/log.ts'
 import type { PushGateways } from '../ports.ts'
@@ -11,7 +12,7 @@ import { badgeMessage, eventMessage, keepsOwnBadge } from './push-message.ts'
 import { createSlots } from './push-slots.ts'
 import * as queries from './pusher-queries.ts'
 import type { Pushers, StoredPusher } from './pushers.ts'
-import { threadOf } from './room-count.ts'
+import { mainThread } from './room-count.ts'
 import type { UnreadCounts } from './unread.ts'
 
 export interface PushLanes extends AsyncDisposable {
@@ -157,7 +158,7 @@ export function createPushLanes(needs: PushLanesNeeds): PushLanes {
     if (type === 'm.room.member' && stateKey === user) {
       return (await memberships.ofUser(user)).get(roomId)?.membership === 'invite'
     }
-    const thread = threadOf(event)
+    const thread = (await threadRootOf(needs.events, event)) ?? mainThread
     const counts = (await unread.of(user, [roomId])).get(roomId)
     const count = thread === 'main' ? counts?.main : counts?.threads.get(thread)
     if ((count?.notify ?? 0) <= 0) return false

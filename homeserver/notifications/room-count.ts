@@ -1,7 +1,5 @@
 import type { RoomId, UserId } from '../../spec/ids.ts'
-import { objectAt, stringAt } from '../../spec/json.ts'
 import type { PushVerdict } from '../../spec/push/evaluate.ts'
-import type { StoredEvent } from '../events/stored-event.ts'
 import type { LogRow } from '../stream/log.ts'
 import type { Verdicts } from './verdicts.ts'
 
@@ -61,13 +59,6 @@ export function newRoomCount(room: RoomId, countedTo: number): RoomCount {
     isStale: false,
     work: Promise.resolve(),
   }
-}
-
-/** The thread an event belongs to. {@link https://spec.matrix.org/v1.19/client-server-api/#threaded-read-receipts} */
-export function threadOf(event: StoredEvent): string {
-  const relation = objectAt(event.pdu.content, 'm.relates_to')
-  if (relation === undefined || stringAt(relation, 'rel_type') !== 'm.thread') return mainThread
-  return stringAt(relation, 'event_id') ?? mainThread
 }
 
 /** Counts an event for everybody. */

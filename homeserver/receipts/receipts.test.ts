@@ -96,19 +96,31 @@ describe('a receipt', () => {
   })
 
   it('of a thread stands beside that of the room', async () => {
-    const [root = parseEventId('$none'), reply = parseEventId('$none')] = await sent(2)
+    const [root = parseEventId('$none'), other = parseEventId('$none')] = await sent(2)
+    const inThread = { 'm.relates_to': { rel_type: 'm.thread', event_id: root } }
+    const reply = (await events.send(room, bob.user, inThread)).pdu.eventId
+    const onReply = { 'm.relates_to': { rel_type: 'm.annotation', event_id: reply, key: 'x' } }
+    const reaction = (await events.send(room, bob.user, onReply)).pdu.eventId
     const before = log.tail.position
     await receipts.mark(bob, room, 'm.read', root)
+    await receipts.mark(bob, room, 'm.read', root, root)
     await receipts.mark(bob, room, 'm.read', reply, root)
-    await receipts.mark(bob, room, 'm.read', reply, 'main')
+    await receipts.mark(bob, room, 'm.read', reaction, root)
+    await receipts.mark(bob, room, 'm.read', other, 'main')
     const content = (
       await receipts.since([room], { after: before, upTo: log.tail.position, viewer: bob.user })
     ).get(room)
     expect(content).toHaveProperty([root, 'm.read', bob.user])
-    expect(content).toHaveProperty([reply, 'm.read', bob.user, 'thread_id'])
-    await expect(receipts.mark(bob, room, 'm.read', reply, 'nonsense')).rejects.toMatchObject({
-      errcode: 'M_INVALID_PARAM',
-    })
+    expect(content).toHaveProperty([reaction, 'm.read', bob.user, 'thread_id'])
+    const refused = { errcode: 'M_INVALID_PARAM' }
+    for (const [event, thread] of [
+      [reply, 'nonsense'],
+      [reply, 'main'],
+      [reaction, 'main'],
+      [other, root],
+    ] as const) {
+      await expect(receipts.mark(bob, room, 'm.read', event, thread)).rejects.toMatchObject(refused)
+    }
   })
 
   it('of the room is shown where one of a thread is on the same event', async () => {

@@ -16,6 +16,7 @@ import type { JsonObject } from '../../spec/json.ts'
 import type { Database } from '../database/database.ts'
 import type { Events } from '../events/events.ts'
 import type { StoredEvent } from '../events/stored-event.ts'
+import { mayBeReadIn } from '../events/threading.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Memberships, Requester } from '../rooms/rooms.ts'
 import type { LogEntry, LogRow, LogWriter, Tail } from '../stream/log.ts'
@@ -159,6 +160,13 @@ export function createReceipts(needs: ReceiptsNeeds): Receipts {
     await writeDone(log, { entries: [receiptEntry(who.user, room, receipt)] })
   }
 
+  async function requireRelated(id: EventId, thread: string): Promise<void> {
+    const event = (await events.get([id])).get(id)
+    const isRelated =
+      event === undefined ? thread === 'main' : await mayBeReadIn(events, event, thread)
+    if (!isRelated) throw invalidParam('thread_id', 'the event is not related to the thread')
+  }
+
   async function markFullyRead(user: UserId, room: RoomId, event: EventId): Promise<void> {
     const before = (await needs.accountData.findRoom(user, room, 'm.fully_read'))?.['event_id']
     if (!(await isAhead(room, event, isEventId(before) ? before : undefined))) return
@@ -174,6 +182,7 @@ export function createReceipts(needs: ReceiptsNeeds): Receipts {
         return await markFullyRead(who.user, room, event)
       }
       requireThread(threadId)
+      if (threadId !== undefined) await requireRelated(event, threadId)
       await mark(who, room, type, event, threadId)
     },
     async since(rooms, range) {
