@@ -71,6 +71,7 @@ export interface SyncNeeds
   readonly random: Random
   readonly events: ComposeNeeds['events'] & SlidingNeeds['events']
   readonly receipts: ComposeNeeds['receipts'] & SlidingNeeds['receipts']
+  readonly threadSubscriptions: SlidingNeeds['threadSubscriptions']
   readonly tail: Pick<Tail, 'position' | 'subscribe' | 'reached' | 'read' | 'oldest'>
   readonly accountData: ComposeNeeds['accountData'] & Pick<AccountData, 'filter'>
   readonly toDevice: ComposeNeeds['toDevice'] & Pick<ToDevice, 'acknowledge'>

@@ -1,4 +1,10 @@
-import { parseDeviceId, parseServerName, type RoomId, type UserId } from '../../spec/ids.ts'
+import {
+  type EventId,
+  parseDeviceId,
+  parseServerName,
+  type RoomId,
+  type UserId,
+} from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
 import { type AccountData, createAccountData } from '../accounts/account-data.ts'
 import type { TestDatabase } from '../database/test-database.ts'
@@ -11,6 +17,10 @@ import { testNeeds } from '../events/test-events.ts'
 import { createNotifications } from '../notifications/notifications.ts'
 import { createPushRules, type PushRules } from '../notifications/push-rules.ts'
 import { quietPushing } from '../notifications/test-pushing.ts'
+import {
+  createThreadSubscriptions,
+  type ThreadSubscriptions,
+} from '../notifications/thread-subscriptions.ts'
 import { systemClock } from '../platform/clock.ts'
 import { silentLogger } from '../platform/log.ts'
 import { systemRandom } from '../platform/random.ts'
@@ -39,6 +49,7 @@ export interface TestProcess extends AsyncDisposable {
   readonly receipts: Receipts
   readonly typing: Typing
   readonly presence: Presence
+  readonly threadSubscriptions: ThreadSubscriptions
   readonly toDevice: ToDevice
   readonly deviceLists: DeviceLists
   readonly writer: LogWriter
@@ -88,7 +99,16 @@ export async function testProcess(
   const notifications = createNotifications({ ...shared, ...quietPushing, receipts, writer })
   const clientEvents = createClientEvents(shared)
   const rooms = { clientEvent: clientEvents.text, preload: clientEvents.preload }
-  const slices = { deviceLists, encryption, toDevice, receipts, typing, presence, notifications }
+  const seenBy = async (_: Requester, __: RoomId, id: EventId) => {
+    const event = (await events.get([id])).get(id)
+    if (event === undefined) throw new Error('no such event')
+    return { event, membership: 'join' }
+  }
+  const threadSubscriptions = createThreadSubscriptions({ ...shared, rooms: { event: seenBy } })
+  const slices = {
+    ...{ deviceLists, encryption, toDevice, receipts, typing, presence, notifications },
+    threadSubscriptions,
+  }
   const shortTail: SyncNeeds['tail'] = {
     get position() {
       return tail.position

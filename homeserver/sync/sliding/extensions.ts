@@ -10,8 +10,9 @@ import { slidingLimits } from './request.ts'
 import { type Part, type RoomPartsNeeds, readRoomParts } from './room-parts.ts'
 import type { SentDraft } from './sent.ts'
 import type { Span } from './tasks.ts'
+import { readThreadPart, type ThreadPartNeeds } from './thread-part.ts'
 
-export interface ExtensionsNeeds extends RoomPartsNeeds {
+export interface ExtensionsNeeds extends RoomPartsNeeds, ThreadPartNeeds {
   readonly toDevice: Pick<ToDevice, 'pending'>
   readonly deviceLists: Pick<DeviceLists, 'changedFor'>
   readonly encryption: Pick<Encryption, 'counts' | 'unusedFallback'>
@@ -50,6 +51,7 @@ export async function readExtensions(
     await readToDevice(needs.toDevice, scope),
     await readE2ee(needs, scope),
     ...(await readRoomParts(needs, scope)),
+    await readThreadPart(needs, scope),
   ].filter((part) => part !== undefined)
   return {
     text: objectOf(parts.map(({ text }) => text)),

@@ -7,7 +7,7 @@ import type { StoredEvent } from '../../events/stored-event.ts'
 import type { Unread } from '../../notifications/unread.ts'
 import type { MembershipRow } from '../../rooms/rooms.ts'
 import type { Position } from '../../stream/log.ts'
-import type { EventWriter } from '../event-text.ts'
+import type { EventWriter, EventWriterNeeds } from '../event-text.ts'
 import type { ChangedKeys, Recent } from '../recent.ts'
 import { readTimeline, type Timeline } from '../room-timeline.ts'
 import { changedKeysOf, type StateView, stateViewAfter, stateViewAt } from '../state-view.ts'
@@ -20,6 +20,7 @@ import { roomText } from './room-text.ts'
 import type { Sending } from './sent-members.ts'
 
 export interface RoomNeeds extends Omit<StrippedNeeds, 'events'> {
+  readonly rooms: StrippedNeeds['rooms'] & Pick<EventWriterNeeds['rooms'], 'withRelations'>
   readonly events: StrippedNeeds['events'] &
     Parameters<typeof readTimeline>[0] &
     Parameters<typeof changedKeysOf>[0]['events'] &
@@ -175,7 +176,7 @@ async function changedIn(
 
 /** Nothing when none is asked for. */
 async function timelineOf(
-  { events }: RoomNeeds,
+  { events, rooms }: RoomNeeds,
   { row, asked }: RoomTask,
   { user, ignored }: RoomScope,
   range: { after: Position; upTo: Position; left: StoredEvent | undefined },
@@ -187,7 +188,11 @@ async function timelineOf(
     return { shown: after < upTo ? [{ event: left, membership: 'leave' }] : [], limited: false }
   }
   const filter = { room: { timeline: timelineFilter(asked.timelineLimit) } }
-  return await readTimeline(events, { room: row.room, after, upTo }, { user, ignored, filter })
+  const interval = { room: row.room, after, upTo }
+  const timeline = await readTimeline(events, interval, { user, ignored, filter })
+  // Whoever has all events puts together for themselves what belongs together.
+  if (!timeline.limited || rooms.withRelations === undefined) return timeline
+  return { ...timeline, shown: await rooms.withRelations(user, timeline.shown) }
 }
 
 const timelineFilters = new Map<number, { readonly limit: number }>()

@@ -113,6 +113,7 @@ describe('a connection', () => {
     const extensions = {
       ...{ accountData: all, receipts: all, typing: all, e2ee: {} },
       toDevice: { limit: 100 },
+      threadSubscriptions: { limit: 100 },
     }
     const first = await slide(home, alice, { extensions })
     const second = await slide(home, alice, { extensions, pos: first.pos })
@@ -491,6 +492,35 @@ describe('extensions', () => {
     await home.typing.setTyping(requester(bob), room, false)
     const next = await slide(home, alice, { extensions, pos: answer.pos })
     expect(next.extensions.typing?.rooms[room]?.content).toEqual({ user_ids: [] })
+  })
+})
+
+describe('thread subscriptions', () => {
+  it('are told once, the newest of them, and where the others are', async () => {
+    const { alice, room } = await twoInRoom()
+    const roots = []
+    for (let n = 0; n < 3; n++) roots.push((await say(home, room, alice, 'root')).pdu.eventId)
+    const [first = roots[0], second, third] = roots
+    if (first === undefined || second === undefined || third === undefined) throw new Error()
+    const extensions = { threadSubscriptions: { limit: 2 } }
+    const name = 'io.element.msc4308.thread_subscriptions'
+    const none = await slide(home, alice, { lists: {}, extensions })
+    expect(none.extensions).toEqual({})
+    for (const root of roots) {
+      await home.threadSubscriptions.subscribe(requester(alice), room, root)
+    }
+    const answer = await slide(home, alice, { lists: {}, extensions, pos: none.pos })
+    expect(answer.extensions[name]).toMatchObject({
+      subscribed: { [room]: { [second]: { automatic: false }, [third]: { automatic: false } } },
+      prev_batch: expect.stringMatching(/^h/),
+    })
+    const waiting = slide(home, alice, {
+      ...{ lists: {}, extensions, pos: answer.pos, timeoutMs: 20_000 },
+    })
+    await home.threadSubscriptions.unsubscribe(requester(alice), room, third)
+    expect((await waiting).extensions[name]).toEqual({
+      unsubscribed: { [room]: { [third]: { bump_stamp: expect.any(Number) } } },
+    })
   })
 })
 

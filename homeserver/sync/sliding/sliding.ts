@@ -25,6 +25,7 @@ import { readPos, unknownPos, writePos } from './pos.ts'
 import type { ConnectionKey } from './queries.ts'
 import type { SlidingRequest } from './request.ts'
 import { createSentMembers, type Sending } from './sent-members.ts'
+import { createThreadNews } from './thread-part.ts'
 import { createUserRooms } from './user-rooms.ts'
 
 export interface SlidingSync {
@@ -33,7 +34,10 @@ export interface SlidingSync {
 }
 
 export interface SlidingNeeds
-  extends Omit<SlidingComposeNeeds, 'summaries' | 'userRooms' | 'memberships' | 'tail'> {
+  extends Omit<
+    SlidingComposeNeeds,
+    'summaries' | 'userRooms' | 'threadNews' | 'memberships' | 'tail'
+  > {
   readonly db: Database
   readonly clock: Clock
   readonly tail: SlidingComposeNeeds['tail'] & Pick<Tail, 'subscribe'>
@@ -68,6 +72,7 @@ export function createSlidingSync(needs: SlidingNeeds): SlidingSync {
     ...needs,
     summaries: createMemberSummaries(needs),
     userRooms: createUserRooms(needs),
+    threadNews: createThreadNews(needs),
   }
 
   async function begin(key: ConnectionKey, text: string): Promise<Start> {

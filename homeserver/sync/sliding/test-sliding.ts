@@ -45,6 +45,7 @@ export interface SlidingAnswer {
     }
     readonly account_data?: { global: JsonObject[]; rooms: Record<RoomId, JsonObject[]> }
     readonly receipts?: { rooms: Record<RoomId, JsonObject> }
+    readonly 'io.element.msc4308.thread_subscriptions'?: JsonObject
     readonly typing?: { rooms: Record<RoomId, { content: JsonObject }> }
   }
 }
