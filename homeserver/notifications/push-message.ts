@@ -1,5 +1,5 @@
 /** What a push gateway is told. {@link https://spec.matrix.org/v1.19/push-gateway-api/#post_matrixpushv1notify} */
-import type { RoomId, UserId } from '../../spec/ids.ts'
+import type { UserId } from '../../spec/ids.ts'
 import { type Json, type JsonObject, stringAt } from '../../spec/json.ts'
 import type { PushAction } from '../../spec/push/rules.ts'
 import type { Events } from '../events/events.ts'
@@ -45,7 +45,7 @@ export async function eventMessage(
   }
   if (pusher.data['format'] === 'event_id_only') return { ...head, devices: [deviceOf(pusher)] }
   const rows = await needs.memberships.ofRoom(pdu.roomId)
-  const roomName = await nameOf(needs, pdu.roomId, rows, user)
+  const roomName = await nameOf(needs, event, rows, user)
   const content = needs.includesContent ? shownContent(event) : undefined
   const isMember = pdu.type === 'm.room.member' && pdu.stateKey !== undefined
   return {
@@ -104,35 +104,59 @@ function shownContent({ pdu, redactedBy }: StoredEvent): JsonObject | undefined 
 /** {@link https://spec.matrix.org/v1.19/client-server-api/#calculating-the-display-name-for-a-room} */
 async function nameOf(
   { events }: MessageNeeds,
-  room: RoomId,
+  event: StoredEvent,
   rows: ReadonlyMap<UserId, MembershipRow>,
   self: UserId,
 ): Promise<string | undefined> {
   const contentOf = async (type: string) =>
-    (await events.currentEntry(room, type, ''))?.pdu.content ?? {}
+    (await events.currentEntry(event.pdu.roomId, type, ''))?.pdu.content ?? {}
   const name = stringAt(await contentOf('m.room.name'), 'name')
   if (name) return name
   const alias = stringAt(await contentOf('m.room.canonical_alias'), 'alias')
-  return alias || namesOf(rows, self)
+  return alias || namesOf(event, rows, self)
 }
 
 /** The first who came, by name. */
-function namesOf(rows: ReadonlyMap<UserId, MembershipRow>, self: UserId): string | undefined {
-  let first: MembershipRow | undefined
-  let second: MembershipRow | undefined
-  let others = 0
-  for (const row of rows.values()) {
-    if (row.user === self || (row.membership !== 'join' && row.membership !== 'invite')) continue
-    others += 1
-    if (first === undefined || row.since < first.since) {
-      second = first
-      first = row
-    } else if (second === undefined || row.since < second.since) second = row
-  }
+function namesOf(
+  event: StoredEvent,
+  rows: ReadonlyMap<UserId, MembershipRow>,
+  self: UserId,
+): string | undefined {
+  const known = crowds.get(event) ?? crowdOf(rows)
+  crowds.set(event, known)
+  const [first, second] = known.first.filter(({ user }) => user !== self)
   if (first === undefined) return undefined
   if (second === undefined) return shownName(first)
-  const names = `${shownName(first)} and ${shownName(second)}`
-  return others === 2 ? names : `${shownName(first)}, ${shownName(second)} and ${others - 2} others`
+  const others = known.size - (isHere(rows.get(self)) ? 3 : 2)
+  const names = [shownName(first), shownName(second)]
+  return others > 0 ? `${names.join(', ')} and ${others} others` : names.join(' and ')
+}
+
+/** Whoever is in a room or invited: how many, and the three who came first. */
+interface Crowd {
+  readonly size: number
+  readonly first: readonly MembershipRow[]
+}
+
+/** The message for each of a thousand members has the same people in it. */
+const crowds = new WeakMap<StoredEvent, Crowd>()
+
+function crowdOf(rows: ReadonlyMap<UserId, MembershipRow>): Crowd {
+  const first: MembershipRow[] = []
+  let size = 0
+  for (const row of rows.values()) {
+    if (!isHere(row)) continue
+    size += 1
+    if (first.length === 3 && row.since >= (first[2]?.since ?? 0)) continue
+    first.push(row)
+    first.sort((a, b) => a.since - b.since)
+    if (first.length > 3) first.pop()
+  }
+  return { size, first }
+}
+
+function isHere(row: MembershipRow | undefined): boolean {
+  return row?.membership === 'join' || row?.membership === 'invite'
 }
 
 function shownName({ displayName, user }: MembershipRow): string {

@@ -27,7 +27,7 @@ export interface PushNewsNeeds {
   readonly serverName: ServerName
   readonly events: Pick<Events, 'timeline'>
   readonly pushRules: Pick<PushRules, 'ruleset'>
-  readonly unread: Pick<UnreadCounts, 'verdicts' | 'byRoom'>
+  readonly unread: Pick<UnreadCounts, 'verdicts' | 'byRoom' | 'of'>
   readonly tail: { readonly position: number }
   /** Whom the user does not want to hear of. */
   readonly ignoredUsers: (user: UserId) => Promise<ReadonlySet<UserId>>
@@ -93,8 +93,14 @@ export function createPushNews(needs: PushNewsNeeds): PushNews {
   async function takeRow(row: LogRow, isMine: (user: UserId) => boolean): Promise<void> {
     const { user, kind, payload, position } = row
     if (user === undefined || !isMine(user)) return
-    if (kind === 'receipt') await lanes.checkBadge(user)
+    if (kind === 'receipt') await takeReceipt(user, row.room)
     else if (carriesEvent(payload)) await takeInvite(nothing, payload.event, position, isMine)
+  }
+
+  async function takeReceipt(user: UserId, room: RoomId | undefined): Promise<void> {
+    // From now on the room is counted here: what is stored does not know of the receipt yet.
+    if (room !== undefined) await unread.of(user, [room])
+    await lanes.checkBadge(user)
   }
 
   async function missedIn(user: UserId, room: RoomId, after: number): Promise<Push[]> {

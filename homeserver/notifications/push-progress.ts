@@ -12,13 +12,15 @@ import * as queries from './pusher-queries.ts'
  * knows of: whoever takes its users over reads that much of the log again. A gateway may hear of an event twice, which it
  * can tell by the event's id.
  */
-export interface PushProgress extends AsyncDisposable {
+export interface PushProgress {
   /** Reads what happened while nobody was there, up to `upTo`. */
   begin(upTo: Position): Promise<void>
   /** Everything at or below is sent, or stored as not delivered. Written behind. */
   store(position: Position): void
   /** Processes came or went: reads what those that are gone had not sent. */
   takeOver(): Promise<void>
+  /** Stores it for the last time. */
+  end(position: Position): Promise<void>
 }
 
 export interface PushProgressNeeds {
@@ -35,12 +37,13 @@ const storeEveryMs = 2_000
 const pageRows = 1_000
 /** Rows read again at most; what is older is given up, and the badge of the next notice tells of it. */
 const replayRowsMax = 20_000
-/** Processes gone for longer are forgotten. */
-const keptMs = 600_000
+/** A process that is gone is forgotten when everybody has had the time to look at what it left. */
+const keptMs = 30_000
 
 export function createPushProgress(needs: PushProgressNeeds): PushProgress {
   const { db, clock, logger, tail, processes } = needs
-  const takenOver = new Set<string>([processes.self])
+  /** Processes that are gone, and when it was seen. */
+  const gone = new Map<string, number>()
   let stored: Position = 0
   let storedAt = 0
   let storing: Promise<void> | undefined
@@ -60,41 +63,46 @@ export function createPushProgress(needs: PushProgressNeeds): PushProgress {
   async function takeOver(): Promise<void> {
     const live = [processes.self, ...processes.others().map(({ id }) => id)].map((id) => ({ id }))
     for (const { process_id: id, position } of await queries.pushProgress(db)) {
-      if (takenOver.has(id) || live.some((one) => one.id === id)) continue
-      takenOver.add(id)
+      if (gone.has(id) || live.some((one) => one.id === id)) continue
+      gone.set(id, clock.now())
       const before = [...live, { id }]
       await replay(position, tail.position, (user) => ownerAmong(before, `push:${user}`)?.id === id)
     }
   }
 
+  async function write(position: Position): Promise<void> {
+    await queries.storeProgress(db, processes.self, position)
+    stored = position
+    const forgotten = [...gone].filter(([, seenAt]) => clock.now() - seenAt > keptMs)
+    if (forgotten.length === 0) return
+    const ids = forgotten.map(([id]) => id)
+    await queries.dropProgress(db, ids)
+    for (const id of ids) gone.delete(id)
+  }
+
   return {
     async begin(upTo) {
       const rows = await queries.pushProgress(db)
-      for (const { process_id: id } of rows) takenOver.add(id)
-      const live = new Set(processes.others().map(({ id }) => id))
-      for (const id of live) takenOver.delete(id)
+      const live = new Set([processes.self, ...processes.others().map(({ id }) => id)])
+      for (const { process_id: id } of rows) if (!live.has(id)) gone.set(id, clock.now())
       if (rows.length > 0) {
         await replay(Math.min(...rows.map(({ position }) => position)), upTo, () => true)
       }
-      await queries.dropProgress(db, keptMs)
     },
     store(position) {
       const now = clock.now()
       if (storing !== undefined || position <= stored || now - storedAt < storeEveryMs) return
       storedAt = now
-      storing = queries
-        .storeProgress(db, processes.self, position)
-        .then(() => {
-          stored = position
-        })
+      storing = write(position)
         .catch((error: unknown) => logger.warn({ error }, 'progress of pushing was not stored'))
         .finally(() => {
           storing = undefined
         })
     },
     takeOver,
-    async [Symbol.asyncDispose]() {
+    async end(position) {
       await storing
+      await write(position)
     },
   }
 }

@@ -83,8 +83,6 @@ export async function pushProgress(db: Db): Promise<ProgressRow[]> {
   return await db<ProgressRow>`select process_id, position from push_progress`
 }
 
-/** Forgets processes that have been gone for long. */
-export async function dropProgress(db: Db, olderThanMs: number): Promise<void> {
-  await db`
-    delete from push_progress where stored_at < now() - ${olderThanMs}::double precision * interval '1 millisecond'`
+export async function dropProgress(db: Db, processes: readonly string[]): Promise<void> {
+  await db`delete from push_progress where process_id = any(${processes}::text[])`
 }

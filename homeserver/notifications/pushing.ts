@@ -114,9 +114,13 @@ export function createPushing(needs: PushingNeeds): Pushing {
       return
     }
     lanes.runDue(isMine)
+    if (known().size > 0) progress.store(done())
+  }
+
+  /** Everything at or below is sent, or stored as not delivered. */
+  function done(): Position {
     const isAtRest = inbox.length === 0 && working === undefined
-    const upTo = isAtRest ? tail.position : lookedTo
-    if (known().size > 0) progress.store(Math.min(upTo, lanes.unstored() - 1))
+    return Math.min(isAtRest ? tail.position : lookedTo, lanes.unstored() - 1)
   }
 
   let ticker: Disposable | undefined
@@ -140,7 +144,7 @@ export function createPushing(needs: PushingNeeds): Pushing {
       await beginning
       await working
       await lanes[Symbol.asyncDispose]()
-      await progress[Symbol.asyncDispose]()
+      if (known().size > 0) await progress.end(done())
     },
   }
 }

@@ -37,7 +37,7 @@ export interface Unread {
 
 export interface UnreadCounts extends AsyncDisposable {
   of(user: UserId, rooms: readonly RoomId[]): Promise<ReadonlyMap<RoomId, Unread>>
-  /** How many unread notifications there are in each of the rooms that have some; of rooms at rest as they are stored. */
+  /** How many unread notifications each of the user's rooms has, if any; of rooms that nobody asked about, as they are stored. */
   byRoom(user: UserId): Promise<ReadonlyMap<RoomId, number>>
   /** What the rules say in a room to its members of now. */
   verdicts(room: RoomId): Promise<Verdicts>
@@ -47,7 +47,14 @@ export interface UnreadCounts extends AsyncDisposable {
   flush(): Promise<void>
 }
 
+/** What is stored of a user's counts, when it was read. */
+interface Stored {
+  readonly at: number
+  readonly byRoom: ReadonlyMap<RoomId, number>
+}
+
 const roomsMax = 5_000
+const storedMax = 10_000
 const flushMs = 5_000
 /** A room where nobody's count changes is stored after this many events, so that a start has little to catch up with. */
 const storeEvery = 500
@@ -62,6 +69,7 @@ export function createUnreadCounts(needs: UnreadNeeds): UnreadCounts {
   const { db, tail, log } = needs
   const counting = createCounting(needs)
   const counts = new LRUCache<RoomId, RoomCount>({ ...atMost(roomsMax) })
+  const stored = new LRUCache<UserId, Stored>({ ...atMost(storedMax) })
   /** Rooms with rows since the last flush. */
   const touched = new Set<RoomId>()
 
@@ -101,6 +109,17 @@ export function createUnreadCounts(needs: UnreadNeeds): UnreadCounts {
       throw error
     }
     return count
+  }
+
+  /** What is stored of a user; it lags behind anyway, so it is not read again for each event of a busy time. */
+  async function storedFor(user: UserId): Promise<ReadonlyMap<RoomId, number>> {
+    const now = needs.clock.now()
+    const known = stored.get(user)
+    if (known !== undefined && now - known.at < flushMs) return known.byRoom
+    const rows = await queries.unreadByRoom(db, user)
+    const byRoom = new Map(rows.map(({ room_id, notify }) => [room_id, notify]))
+    stored.set(user, { at: now, byRoom })
+    return byRoom
   }
 
   async function store(room: RoomId): Promise<void> {
@@ -155,18 +174,15 @@ export function createUnreadCounts(needs: UnreadNeeds): UnreadCounts {
     },
     async byRoom(user) {
       const out = new Map<RoomId, number>()
-      for (const { room_id, notify } of await queries.unreadByRoom(db, user)) {
-        out.set(room_id, notify)
+      const atRest = await storedFor(user)
+      for (const { room, membership } of (await needs.memberships.ofUser(user)).values()) {
+        if (membership !== 'join') continue
+        const notify =
+          counts.peek(room) === undefined
+            ? (atRest.get(room) ?? 0)
+            : unreadFrom(unreadThreads(await counted(room), user)).total.notify
+        if (notify > 0) out.set(room, notify)
       }
-      const joined = [...(await needs.memberships.ofUser(user)).values()]
-        .filter(({ membership }) => membership === 'join')
-        .map(({ room }) => room)
-      for (const room of out.keys()) if (!joined.includes(room)) out.delete(room)
-      for (const room of joined) {
-        if (counts.peek(room) === undefined) continue
-        out.set(room, unreadFrom(unreadThreads(await counted(room), user)).total.notify)
-      }
-      for (const [room, notify] of out) if (notify <= 0) out.delete(room)
       return out
     },
     verdicts: async (room) => await counting.verdictsOf(await counted(room)),
