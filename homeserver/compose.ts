@@ -105,18 +105,20 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     ...base,
     propagate: (user, profile) => rooms.propagateProfile(user, profile),
   })
+  const { invitePermission } = accountData
   const { defaultRoomVersion } = config
   const owns = (room: string) => processes.ownerOf(room) === undefined
   const localRooms = createRooms({
     ...{ ...base, key, keys, events, memberships, profileOf: profiles.local },
     ...{ defaultRoomVersion, aliasOwner: appservices.exclusiveAliasOwner, logger: needs.log },
     ignoredUsers: accountData.ignoredUsers,
-    ...{ identity: needs.identity, owns },
+    ...{ identity: needs.identity, owns, invitePermission },
     ...{ carrySettings: createCarryOver({ accountData, pushRules }) },
   })
   const { purges } = events
   const rooms = refuseBlocked(atOwner(localRooms, owned, { events, memberships }), purges)
-  const localHandshakes = createRemoteMembership({ ...base, key, keys, events, memberships })
+  const membershipNeeds = { ...base, key, keys, events, memberships, invitePermission }
+  const localHandshakes = createRemoteMembership(membershipNeeds)
   const handshakes = handshakesAtOwner(localHandshakes, owned, events)
   const remoteMembership = refuseBlockedInvites(handshakes, purges)
   const deletions = createRoomDeletions({

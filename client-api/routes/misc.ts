@@ -49,9 +49,11 @@ const unstable_features = {
   'org.matrix.msc3890': true,
   'org.matrix.msc4076': true,
   'org.matrix.msc4133.stable': true,
+  'org.matrix.msc4155': true,
   'org.matrix.msc4222': true,
-  'org.matrix.simplified_msc3575': true,
   'org.matrix.msc4306': true,
+  'org.matrix.msc4380': true,
+  'org.matrix.simplified_msc3575': true,
   'uk.tcpip.msc4133': true,
   'uk.tcpip.msc4133.stable': true,
 }

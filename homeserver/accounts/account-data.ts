@@ -11,6 +11,7 @@ import { requireStorable, storedObject } from '../database/stored-text.ts'
 import type { LogEntry, LogRow, LogWriter, Tail } from '../stream/log.ts'
 import { writeDone } from '../stream/settled.ts'
 import { createTailedCache } from '../stream/tailed-cache.ts'
+import { createInvitePermissions, type InvitePermission } from './invite-permission.ts'
 import * as queries from './queries.ts'
 import { createTags, type Tags } from './tags.ts'
 
@@ -47,6 +48,8 @@ export interface AccountData extends Tags {
   changedSince(user: UserId, after: number, upTo: number): Promise<readonly AccountDatum[]>
   /** Nobody ignores themselves. */
   ignoredUsers(user: UserId): Promise<ReadonlySet<UserId>>
+  /** Whom the user lets invite them. */
+  invitePermission(user: UserId): Promise<InvitePermission>
   /** Answers the filter's id; the same filter has the same id. `filter` has passed the border's schema. */
   createFilter(user: UserId, filter: JsonObject): Promise<string>
   /** Throws M_NOT_FOUND. */
@@ -160,6 +163,10 @@ export function createAccountData(needs: AccountDataNeeds): AccountData {
     },
     changedSince,
     ignoredUsers: (user) => ignored.get(user),
+    invitePermission: createInvitePermissions({
+      tail,
+      find: (user, type) => find(user, undefined, type),
+    }),
     ...createTags({ db, log, entry }),
     async createFilter(user, filter) {
       const text = JSON.stringify(filter)
@@ -241,7 +248,8 @@ function isDeleted(content: JsonObject): boolean {
   return Object.keys(content).length === 0
 }
 
-function ignoredIn(content: JsonObject | undefined): Set<UserId> {
+/** Whom a list of ignored users names. */
+export function ignoredIn(content: JsonObject | undefined): Set<UserId> {
   const users: Json | undefined = content?.['ignored_users']
   return new Set(isObject(users) ? Object.keys(users).filter(isUserId) : [])
 }

@@ -17,6 +17,7 @@ import type { LogWriter } from '../stream/log.ts'
 import type { Candidates } from './handshakes.ts'
 import { type MemberChange, planMember } from './member-plan.ts'
 import type { MembershipRow, Memberships } from './rooms.ts'
+import { type InvitePermissionOf, requireWanted } from './wanted-invites.ts'
 
 export interface ChangeNeeds {
   readonly serverName: ServerName
@@ -27,6 +28,8 @@ export interface ChangeNeeds {
   readonly events: Events
   readonly memberships: Memberships
   readonly profileOf: (user: UserId) => Promise<JsonObject>
+  /** Everybody lets themselves be invited when absent. */
+  readonly invitePermission?: InvitePermissionOf
 }
 
 export interface Core {
@@ -55,7 +58,12 @@ export function createCore(needs: ChangeNeeds): Core {
       if (!(await isHere(room))) throw forbidden(`User ${user} not in room ${room}`)
     },
     rowOf: async (user, room) => (await memberships.ofUser(user)).get(room),
-    apply: (room, change) => events.append(room, (view) => planMember(needs, view, change)),
+    async apply(room, change) {
+      if (change.action === 'invite' && isLocal(change.target)) {
+        await requireWanted(needs.invitePermission, change)
+      }
+      return await events.append(room, (view) => planMember(needs, view, change))
+    },
     async profile(user) {
       if (!isLocal(user)) return {}
       const { displayname, avatar_url } = await needs.profileOf(user)

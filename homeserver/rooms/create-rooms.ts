@@ -32,6 +32,7 @@ import { createSummaries } from './summary.ts'
 import { createThirdParty, type ThirdPartyExchange } from './third-party.ts'
 import { createUpgrading } from './upgrade.ts'
 import { createViewing } from './viewing.ts'
+import type { InvitePermissionOf } from './wanted-invites.ts'
 import { createWriting } from './writing.ts'
 
 export interface RoomsNeeds {
@@ -60,6 +61,8 @@ export interface RoomsNeeds {
   readonly logger?: Logger
   /** Whom a user ignores; nobody does when absent. */
   readonly ignoredUsers?: (user: UserId) => Promise<ReadonlySet<UserId>>
+  /** Everybody lets themselves be invited when absent. */
+  readonly invitePermission?: InvitePermissionOf
 }
 
 /** Rooms as the engine's other slices have them. */

@@ -19,6 +19,7 @@ import type { Clock } from '../platform/clock.ts'
 import { firstState } from './first-state.ts'
 import type { MembershipChanges } from './membership.ts'
 import type { CreateRoomRequest, Requester, Rooms } from './rooms.ts'
+import { type InvitePermissionOf, requireWanted } from './wanted-invites.ts'
 
 /** What createRoom asks of the directory. */
 export interface AliasBook {
@@ -37,6 +38,7 @@ interface Needs {
   readonly changes: Pick<MembershipChanges, 'invite'>
   readonly aliases: AliasBook
   readonly profileOf: (user: UserId) => Promise<JsonObject>
+  readonly invitePermission?: InvitePermissionOf
 }
 
 const creatorsMax = 10_000
@@ -63,6 +65,9 @@ export function createRoomMaking(needs: Needs): Pick<Rooms, 'create'> {
     const invited = [...new Set(request.invite ?? [])].filter((one) => one !== user)
     const local = invited.filter((one) => serverOfUser(one) === serverName)
     const profiles = new Map<UserId, JsonObject>()
+    for (const target of local) {
+      await requireWanted(needs.invitePermission, { sender: user, target })
+    }
     for (const one of [user, ...local]) profiles.set(one, named(await needs.profileOf(one)))
     const content = createContent(request, rules, user, invited)
     const drafts = firstState({ request, rules, user, alias, profiles, invited, local })

@@ -28,6 +28,7 @@ import { receiveRemoval } from './received-removal.ts'
 import { authoriserOf } from './restricted-join.ts'
 import type { Memberships } from './rooms.ts'
 import { shownState, strippedFrom } from './shown-state.ts'
+import { type InvitePermissionOf, requireWanted } from './wanted-invites.ts'
 
 export type { ReceivedInvite } from './received-invite.ts'
 
@@ -80,6 +81,8 @@ export interface RemoteMembershipNeeds {
   readonly log: Pick<LogWriter, 'write'>
   readonly events: Events
   readonly memberships: Memberships
+  /** Everybody lets themselves be invited when absent. */
+  readonly invitePermission?: InvitePermissionOf
 }
 
 export function createRemoteMembership(needs: RemoteMembershipNeeds): RemoteMembership {
@@ -117,6 +120,7 @@ export function createRemoteMembership(needs: RemoteMembershipNeeds): RemoteMemb
     async receiveInvite(origin, invite) {
       const { room, inviteRoomState } = invite
       const { pdu, rules, user } = await requireInvite(needs, origin, invite)
+      await requireWanted(needs.invitePermission, { sender: pdu.sender, target: user })
       const signed = countersignPdu(pdu, rules, serverName, key)
       // In a room that is here the invite comes with the room's other events.
       if (!(await events.serversIn(room)).has(serverName)) {

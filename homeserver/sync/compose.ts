@@ -20,7 +20,8 @@ export interface ComposeNeeds extends OtherNeeds, RoomsPartNeeds, EventWriterNee
   readonly events: RoomsPartNeeds['events'] & EventWriterNeeds['events']
   readonly tail: Pick<Tail, 'position' | 'reached'>
   readonly memberships: Pick<Memberships, 'ofUser' | 'ofRoom' | 'sharingWith'>
-  readonly accountData: OtherNeeds['accountData'] & Pick<AccountData, 'ignoredUsers'>
+  readonly accountData: OtherNeeds['accountData'] &
+    Pick<AccountData, 'ignoredUsers' | 'invitePermission'>
 }
 
 export interface Composed {

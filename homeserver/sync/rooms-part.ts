@@ -1,5 +1,6 @@
 /** The part of an answer that has the rooms: which there are, and an entry for each that has news. */
 import type { RoomId, UserId } from '../../spec/ids.ts'
+import type { AccountData } from '../accounts/account-data.ts'
 import type { Notifications } from '../notifications/notifications.ts'
 import type { Unread } from '../notifications/unread.ts'
 import type { Logger } from '../platform/log.ts'
@@ -12,12 +13,14 @@ import { type JoinedEntry, joinedEntry, leftEntry, type RoomEntryNeeds } from '.
 import { type EphemeralNeeds, readEphemeral } from './room-ephemeral.ts'
 import { sortRooms } from './sort-rooms.ts'
 import { readStripped, type StrippedNeeds } from './stripped-state.ts'
+import { withoutUnwanted } from './wanted-invites.ts'
 
 export interface RoomsPartNeeds
   extends RoomEntryNeeds,
     EphemeralNeeds,
     Omit<StrippedNeeds, 'events' | 'rooms'> {
   readonly memberships: Pick<Memberships, 'ofRoom'>
+  readonly accountData: Pick<AccountData, 'invitePermission'>
   readonly notifications: Pick<Notifications, 'unreadCounts'>
   readonly log: Logger
 }
@@ -107,6 +110,7 @@ async function sectionsOf(
     (row) => ephemeral.has(row.room) || accountData.has(row.room) || mayHaveNews(needs, row, scope),
   )
   const unread = await readUnread(needs, candidates, scope)
+  const wanted = await withoutUnwanted(needs.accountData, scope.user, sorted.invited)
   const stripped = (name: string) => async (row: MembershipRow) =>
     `{"${name}":${await readStripped(needs, row)}}`
   const readJoined = async (row: MembershipRow) => {
@@ -123,7 +127,7 @@ async function sectionsOf(
   const readLeft = (row: MembershipRow) => leftEntry(needs, row, dataOf(row.room), scope, write)
   return [
     { name: 'join', rows: candidates, read: readJoined },
-    { name: 'invite', rows: sorted.invited, read: stripped('invite_state') },
+    { name: 'invite', rows: wanted, read: stripped('invite_state') },
     { name: 'knock', rows: sorted.knocked, read: stripped('knock_state') },
     { name: 'leave', rows: sorted.left, read: readLeft },
   ]

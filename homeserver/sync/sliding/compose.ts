@@ -8,6 +8,7 @@ import type { Memberships, Requester } from '../../rooms/rooms.ts'
 import type { Position, Tail } from '../../stream/log.ts'
 import { type EventWriterNeeds, eventWriter, objectOf } from '../event-text.ts'
 import { readMemberships } from '../memberships-at.ts'
+import { withoutUnwanted } from '../wanted-invites.ts'
 import { type ExtensionsNeeds, readExtensions } from './extensions.ts'
 import {
   type ListedRoom,
@@ -37,7 +38,8 @@ export interface SlidingComposeNeeds
     EventWriterNeeds {
   readonly rooms: RoomNeeds['rooms'] & EventWriterNeeds['rooms']
   readonly events: RoomNeeds['events'] & ListsNeeds['events'] & EventWriterNeeds['events']
-  readonly accountData: ExtensionsNeeds['accountData'] & Pick<AccountData, 'ignoredUsers'>
+  readonly accountData: ExtensionsNeeds['accountData'] &
+    Pick<AccountData, 'ignoredUsers' | 'invitePermission'>
   readonly memberships: Pick<Memberships, 'ofUser'>
   readonly notifications: Pick<Notifications, 'unreadCounts'>
   readonly tail: Pick<Tail, 'position' | 'reached'>
@@ -72,7 +74,10 @@ export async function composeSliding(
   const ignored = await needs.accountData.ignoredUsers(user)
   const { rows, upTo } = await readMemberships(needs, user)
   const span: Span = { user, from: since, upTo }
-  const shownRows = rows.filter((row) => row.membership !== 'invite' || !ignored.has(row.sender))
+  const wantedRows = await withoutUnwanted(needs.accountData, user, rows)
+  const shownRows = wantedRows.filter(
+    (row) => row.membership !== 'invite' || !ignored.has(row.sender),
+  )
   const all = await sortedRooms(
     needs,
     shownRows.filter(({ forgotten }) => !forgotten),
