@@ -150,6 +150,7 @@ export async function createHomeserver(needs: HomeserverNeeds) {
   const threadSubscriptions = createThreadSubscriptions({ ...base, events, rooms })
   const notifications = createNotifications({
     ...base,
+    threadSubscribers: threadSubscriptions.subscribers,
     ...{ pushRules, receipts, events, memberships, owns, processes, writer, logger: needs.log },
     ...{ pushGateways: needs.pushGateways, ignoredUsers: accountData.ignoredUsers },
     settings: { includesContent: config.pushContent, countsRooms: config.pushBadge === 'rooms' },

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { type Client, register } from '../harness/client.ts'
-import { server } from '../harness/fixtures.ts'
+import { joinedRoom, server } from '../harness/fixtures.ts'
 import { path } from '../harness/http.ts'
 
 /** The proposals MSC4306 and MSC4308, which clients use under these names. */
@@ -132,5 +132,33 @@ describe('thread subscriptions', () => {
     expect((await changes({ limit: 0 })).status).toBe(400)
     expect((await changes({ from: 'no token' })).status).toBe(400)
     expect((await changes()).body).toEqual({})
+  })
+
+  it('decide what is told of threads when the rules about them are on', async () => {
+    const { alice, bob, room } = await joinedRoom()
+    for (const which of ['subscribed', 'unsubscribed']) {
+      const rule = `postcontent/.io.element.msc4306.rule.${which}_thread`
+      const where = `/_matrix/client/v3/pushrules/global/${rule}/enabled`
+      expect((await bob.ask('PUT', where, { body: { enabled: true } })).status).toBe(200)
+    }
+    const counted = async () => {
+      const joined = Object((await bob.sync()).rooms.join[room])
+      return Object(joined['unread_notifications'])['notification_count'] ?? 0
+    }
+    const root = await alice.sendText(room, 'root')
+    await replyIn(alice, room, root, 'not told')
+    await expect.poll(counted, { timeout: 10_000 }).toBe(1)
+    expect((await subscriptionsOf(bob).put(room, root)).status).toBe(200)
+    await replyIn(alice, room, root, 'told')
+    await expect.poll(counted, { timeout: 10_000 }).toBe(2)
+  })
+
+  it('have no rules that a user makes', async () => {
+    const alice = await register(server)
+    const where = '/_matrix/client/v3/pushrules/global/postcontent/mine'
+    const body = { actions: ['notify'], conditions: [] }
+    expect(await alice.ask('PUT', where, { body })).toMatchObject({
+      ...{ status: 400, body: { errcode: 'M_INVALID_PARAM' } },
+    })
   })
 })

@@ -110,10 +110,9 @@ export function createCounting(needs: CountingNeeds) {
     verdicts: Verdicts,
     list: readonly Placed[],
   ): Promise<void> {
-    const roots = await threadRootsOf(
-      events,
-      list.map(({ event }) => event),
-    )
+    const all = list.map(({ event }) => event)
+    const roots = await threadRootsOf(events, all)
+    await verdicts.prepare(all)
     for (const { event, position } of list) {
       const { sender, stateKey } = event.pdu
       const thread = roots.get(event.pdu.eventId) ?? mainThread
@@ -150,6 +149,7 @@ export function createCounting(needs: CountingNeeds) {
     const unread = new Map<string, Count>()
     const later = after >= count.lastEvent ? [] : (await events.timeline(count.room, range)).events
     const roots = await threadRootsOf(events, later)
+    await verdicts.prepare(later)
     for (const event of member === undefined ? [] : later) {
       const thread = roots.get(event.pdu.eventId) ?? mainThread
       if (event.pdu.sender === user) unread.delete(thread)

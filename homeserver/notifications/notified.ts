@@ -100,6 +100,7 @@ export function createNotified(needs: NotifiedNeeds) {
       const verdicts = await unread.verdicts(event.pdu.roomId)
       const member = verdicts.members.get(user)
       if (member === undefined || member.since >= position) continue
+      await verdicts.prepare([event])
       found.push({ event, position, verdict: verdicts.of(event, member) })
     }
     return found

@@ -56,6 +56,7 @@ export function createPushNews(needs: PushNewsNeeds): PushNews {
     const isWorth = users.length > 0 || events.some(({ event }) => inviteeOf(event) !== undefined)
     if (!isWorth) return
     const verdicts = await unread.verdicts(room)
+    await verdicts.prepare(events.map(({ event }) => event))
     for (const { event, position } of events) {
       for (const user of users) {
         const push = pushFor(verdicts, user, event, position)
@@ -107,6 +108,7 @@ export function createPushNews(needs: PushNewsNeeds): PushNews {
     const range = { after, upTo: needs.tail.position, limit: missedPerRoomMax }
     const { events } = await needs.events.timeline(room, range)
     const verdicts = await unread.verdicts(room)
+    await verdicts.prepare(events)
     const ignored = await needs.ignoredUsers(user)
     return events.flatMap((event) => {
       if (ignored.has(event.pdu.sender)) return []

@@ -57,6 +57,8 @@ function start(owns = true): UnreadCounts {
     receipts,
     pushRules,
     owns: () => owns,
+    ignorers,
+    threadSubscribers: async () => new Set([carol]),
   })
 }
 
@@ -202,4 +204,18 @@ it('counts an event for a crowd of 1,000 as cheaply as for one', async () => {
   // 1,000 events for 1,000 members: a millisecond each would be a thousand times too much.
   expect((user + system) / 1000).toBeLessThan(500)
   expect(await counts(second, room)).toEqual({ notify: 1000, highlight: 0 })
+})
+
+it('counts threads by who is subscribed, for those who turned the rules about that on', async () => {
+  const room = roomOf('subscribed')
+  for (const user of [alice, carol]) {
+    for (const which of ['subscribed', 'unsubscribed']) {
+      const ruleId = `.io.element.msc4306.rule.${which}_thread`
+      await pushRules.setEnabled(user, { kind: 'postcontent', ruleId }, true)
+    }
+  }
+  const root = await say(room, 'root')
+  await say(room, 'in the thread', inThread(root.pdu.eventId))
+  expect(await counts(alice, room)).toEqual({ notify: 1, highlight: 0 })
+  expect(await counts(carol, room)).toEqual({ notify: 2, highlight: 0 })
 })

@@ -5,8 +5,10 @@ import { mergeRules, noPushRules, type PushRuleset } from '../../spec/push/rules
 import { levelsWithoutEvents, powerLevelsOf } from '../../spec/room/power-levels.ts'
 import type { Events } from '../events/events.ts'
 import type { StoredEvent } from '../events/stored-event.ts'
+import { threadRootsOf } from '../events/threading.ts'
 import type { MembershipRow, Memberships } from '../rooms/rooms.ts'
 import type { PushRules } from './push-rules.ts'
+import type { ThreadSubscriptions } from './thread-subscriptions.ts'
 
 /** What the rules say, for the local members of a room as it is now. */
 export interface Verdicts {
@@ -17,6 +19,8 @@ export interface Verdicts {
   forAll(event: StoredEvent): PushVerdict
   /** To whom it may say something else. */
   apart(event: StoredEvent): ReadonlySet<Member>
+  /** Gets at hand what `of` asks about these events where members have rules about threads; nothing where none has. */
+  prepare(events: readonly StoredEvent[]): Promise<void>
   of(event: StoredEvent, member: Member): PushVerdict
   /** What it says to somebody who is not in the room: the one who is invited. */
   ofOutsider(event: StoredEvent, user: UserId, rules: PushRuleset): PushVerdict
@@ -32,9 +36,11 @@ export interface Member {
 }
 
 export interface VerdictsNeeds {
-  readonly events: Pick<Events, 'rulesOf' | 'currentEntry'>
+  readonly events: Pick<Events, 'rulesOf' | 'currentEntry' | 'get'>
   readonly memberships: Pick<Memberships, 'ofRoom' | 'localJoined' | 'joinedCount'>
   readonly pushRules: Pick<PushRules, 'ruleset' | 'customized' | 'version'>
+  /** Who is subscribed to a thread; rules about that match nothing when absent. */
+  readonly threadSubscribers?: ThreadSubscriptions['subscribers']
 }
 
 /** Stands for every user whom an event does not concern in person. */
@@ -47,6 +53,7 @@ export const nothing: Verdicts = {
   version: -1,
   forAll: () => silence,
   apart: () => new Set(),
+  prepare: async () => {},
   of: () => silence,
   ofOutsider: (event, user, rules) =>
     evaluate(rules, event.pdu, { userId: user, memberCount: 0, powerLevels: levelsWithoutEvents }),
@@ -75,14 +82,44 @@ export async function verdictsIn(needs: VerdictsNeeds, room: RoomId): Promise<Ve
     members.set(user, member)
     if (member.rules !== undefined) customized.push(member)
   }
+  const threads = threadsAsked(needs, room, customized)
   return {
     members,
     version,
+    prepare: threads.prepare,
     forAll: (event) => evaluate(anybodysRules, event.pdu, context),
     apart: (event) => new Set([...customized, ...named(event, members)]),
     of: (event, member) =>
-      evaluate(member.rules ?? predefinedFor(member), event.pdu, member.context),
+      evaluate(
+        member.rules ?? predefinedFor(member),
+        event.pdu,
+        threads.contextOf(event, member),
+      ),
     ofOutsider: (event, user, own) => evaluate(own, event.pdu, { ...context, userId: user }),
+  }
+}
+
+/** Subscriptions to the threads of events, for members who have rules about them. */
+function threadsAsked(
+  { events, threadSubscribers }: VerdictsNeeds,
+  room: RoomId,
+  customized: readonly Member[],
+) {
+  const subscribers = new WeakMap<StoredEvent, ReadonlySet<UserId>>()
+  const isAsked = customized.some(({ rules }) => rules?.postcontent.some(({ enabled }) => enabled))
+  return {
+    async prepare(list: readonly StoredEvent[]): Promise<void> {
+      if (!isAsked || threadSubscribers === undefined) return
+      const roots = await threadRootsOf(events, list)
+      for (const event of list) {
+        const root = roots.get(event.pdu.eventId)
+        if (root !== undefined) subscribers.set(event, await threadSubscribers(room, root))
+      }
+    },
+    contextOf(event: StoredEvent, { user, context }: Member): PushContext {
+      const ofThread = isAsked ? subscribers.get(event) : undefined
+      return ofThread === undefined ? context : { ...context, isSubscribed: ofThread.has(user) }
+    },
   }
 }
 

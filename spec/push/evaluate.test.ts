@@ -46,6 +46,41 @@ function holds(condition: PushCondition, draft: Draft, change: Partial<PushConte
   return verdict(draft, user, change).ruleId === 'mine'
 }
 
+describe('rules about threads', () => {
+  const rule = (which: string): PushRuleName => ({
+    ...{ kind: 'postcontent', ruleId: `.io.element.msc4306.rule.${which}_thread` },
+  })
+  const on = setRuleEnabled(
+    setRuleEnabled(noPushRules, rule('subscribed'), true),
+    rule('unsubscribed'),
+    true,
+  )
+  const muted = putRule(on, { kind: 'room', ruleId: room.create.roomId }, { actions: [] })
+
+  it('are off until they are turned on', () => {
+    expect(verdict(message('hi'), noPushRules, { isSubscribed: false }).ruleId).toBe(
+      '.m.rule.message',
+    )
+  })
+
+  it('silence threads that the user did not subscribe to, but for mentions', () => {
+    expect(verdict(message('hi'), on, { isSubscribed: false }).notify).toBe(false)
+    const mention = message('hi', { 'm.mentions': { user_ids: [alice] } })
+    expect(verdict(mention, on, { isSubscribed: false })).toMatchObject({ highlight: true })
+  })
+
+  it('tell of threads that the user subscribed to, whatever is set for the room', () => {
+    expect(verdict(message('hi'), muted, { isSubscribed: true }).notify).toBe(true)
+    expect(verdict(message('hi'), muted).notify).toBe(false)
+  })
+
+  it('cannot be made by users', () => {
+    expect(() =>
+      putRule(noPushRules, { kind: 'postcontent', ruleId: 'mine' }, { actions: [] }),
+    ).toThrow('predefined rules only')
+  })
+})
+
 describe('the predefined rules', () => {
   it.each<[string, Draft, string | undefined, boolean, boolean]>([
     ['a message', message('hi'), '.m.rule.message', true, false],

@@ -26,6 +26,8 @@ export interface PushContext {
   /** Joined members. */
   readonly memberCount: number
   readonly powerLevels: PowerLevels
+  /** Is the user subscribed to the thread that the event is in; absent when it is in none. */
+  readonly isSubscribed?: boolean
 }
 
 /** What is to be done about an event for a user. */
@@ -51,6 +53,7 @@ export function evaluate(rules: PushRuleset, event: Pdu, context: PushContext): 
   const rule =
     firstMatch(prepared.override, subject) ??
     firstMatch(prepared.content, subject) ??
+    firstMatch(prepared.postcontent, subject) ??
     prepared.room.get(event.roomId) ??
     prepared.sender.get(event.sender) ??
     firstMatch(prepared.underride, subject)
@@ -91,6 +94,7 @@ interface PreparedRule {
 interface PreparedRuleset {
   readonly override: readonly PreparedRule[]
   readonly content: readonly PreparedRule[]
+  readonly postcontent: readonly PreparedRule[]
   readonly room: ReadonlyMap<string, PreparedRule>
   readonly sender: ReadonlyMap<string, PreparedRule>
   readonly underride: readonly PreparedRule[]
@@ -134,6 +138,7 @@ function preparedOf(rules: PushRuleset): PreparedRuleset {
   const prepared = rulesetCache.get(rules) ?? {
     override: enabled(rules.override).map(prepare),
     content: enabled(rules.content).map(prepare),
+    postcontent: enabled(rules.postcontent).map(prepare),
     room: byId(rules.room),
     sender: byId(rules.sender),
     underride: enabled(rules.underride).map(prepare),
@@ -184,6 +189,7 @@ const kindsOfContext: ReadonlySet<string> = new Set([
   'contains_display_name',
   'room_member_count',
   'sender_notification_permission',
+  'io.element.msc4306.thread_subscription',
 ])
 
 /** Conditions that are not known, or lack what they need, match nothing. */
@@ -201,6 +207,8 @@ function testOf(condition: PushCondition): Test {
       return roomMemberCount(condition)
     case 'sender_notification_permission':
       return senderNotificationPermission(condition)
+    case 'io.element.msc4306.thread_subscription':
+      return threadSubscription(condition)
     default:
       return never
   }
@@ -275,6 +283,12 @@ function senderNotificationPermission({ key }: PushCondition): Test {
   if (key === undefined) return never
   return ({ facts, context: { powerLevels } }) =>
     userLevel(powerLevels, facts.event.sender) >= notificationLevel(powerLevels, key)
+}
+
+/** {@link https://github.com/matrix-org/matrix-spec-proposals/pull/4306} */
+function threadSubscription({ subscribed }: PushCondition): Test {
+  if (subscribed === undefined) return never
+  return ({ context }) => context.isSubscribed === subscribed
 }
 
 function valueAt(facts: Facts, key: string, path: readonly string[]): Json | undefined {

@@ -29,6 +29,7 @@ export function defaultRules(userId: string): PushRuleset {
       pollResponse,
     ],
     content: [],
+    postcontent,
     room: [],
     sender: [],
     underride,
@@ -97,6 +98,18 @@ const underride: readonly PushRule[] = [
   rule('.org.matrix.msc3930.rule.poll_end_one_to_one', loud, [inPairs, pollEnds]),
   rule('.org.matrix.msc3930.rule.poll_end', ['notify'], [pollEnds]),
 ]
+
+/** Off until a user's client turns them on: for one that does not subscribe they would silence all threads. */
+const postcontent: readonly PushRule[] = [
+  ofThreads('.io.element.msc4306.rule.unsubscribed_thread', [], false),
+  ofThreads('.io.element.msc4306.rule.subscribed_thread', loud, true),
+]
+
+/** {@link https://github.com/matrix-org/matrix-spec-proposals/pull/4306} */
+function ofThreads(ruleId: string, actions: readonly PushAction[], subscribed: boolean): PushRule {
+  const condition = { kind: 'io.element.msc4306.thread_subscription', subscribed }
+  return { ...rule(ruleId, actions, [condition]), enabled: false }
+}
 
 function rule(
   ruleId: string,

@@ -10,7 +10,15 @@ export const pushRulesMax = 10_000
 const pushRuleBytesMax = 1_024
 
 /** Kinds of rule, in the order in which they are tried. */
-const pushRuleKinds = ['override', 'content', 'room', 'sender', 'underride'] as const
+const pushRuleKinds = [
+  'override',
+  'content',
+  // {@link https://github.com/matrix-org/matrix-spec-proposals/pull/4306}
+  'postcontent',
+  'room',
+  'sender',
+  'underride',
+] as const
 export type PushRuleKind = (typeof pushRuleKinds)[number]
 export const pushRuleKindSchema = z.enum(pushRuleKinds)
 
@@ -29,6 +37,7 @@ const pushConditionSchema = z.looseObject({
   pattern: z.string().optional(),
   is: z.string().optional(),
   value: z.union([z.string(), z.number(), z.boolean(), z.null()]).optional(),
+  subscribed: z.boolean().optional(),
 })
 
 /** What a client sends to make a rule. {@link https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3pushrulesglobalkindruleid} */
@@ -54,6 +63,7 @@ const rulesOfKind = z.array(pushRuleSchema).readonly()
 export const pushRulesetSchema = z.object({
   override: rulesOfKind,
   content: rulesOfKind,
+  postcontent: rulesOfKind,
   room: rulesOfKind,
   sender: rulesOfKind,
   underride: rulesOfKind,
@@ -109,6 +119,7 @@ export function mergeRules(userId: string, user: UserPushRules): PushRuleset {
   return {
     override: merge('override'),
     content: merge('content'),
+    postcontent: merge('postcontent'),
     room: merge('room'),
     sender: merge('sender'),
     underride: merge('underride'),
@@ -134,6 +145,7 @@ export function putRule(
   body: PushRuleBody,
   place: PushRulePlace = {},
 ): UserPushRules {
+  if (name.kind === 'postcontent') throw invalidParam('kind', 'has predefined rules only')
   checkName(name.ruleId)
   const rules = ownRules(user, name.kind)
   const old = rules.find((rule) => rule.rule_id === name.ruleId)
