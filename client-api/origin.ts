@@ -81,7 +81,8 @@ class RequestOrigin implements Origin {
       stopping?.addEventListener('abort', abort)
       this.#res.once('close', () => {
         stopping?.removeEventListener('abort', abort)
-        abort()
+        // Who has the whole answer may go.
+        if (!this.#res.writableEnded) abort()
       })
     }
     return controller.signal

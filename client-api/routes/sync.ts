@@ -7,6 +7,8 @@ import { route } from '../router.ts'
 /** {@link https://github.com/matrix-org/matrix-spec-proposals/pull/4222} */
 const stateAfterName = 'org.matrix.msc4222.state_after'
 
+const never = new AbortController().signal
+
 /** Everything that is new. */
 export const syncRoutes = ({ sync, config }: Pick<ClientApiNeeds, 'sync' | 'config'>) => [
   route(api.sync, async ({ query, from }, who) => {
@@ -21,6 +23,7 @@ export const syncRoutes = ({ sync, config }: Pick<ClientApiNeeds, 'sync' | 'conf
       ...(isUnstable && { stateAfterName }),
       ...given({ filter, since }),
     }
-    return raw(await sync.sync(who, request, from.signal))
+    // Who does not wait need not be told that the client has gone.
+    return raw(await sync.sync(who, request, timeoutMs === 0 ? never : from.signal))
   }),
 ]

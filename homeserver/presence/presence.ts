@@ -93,6 +93,8 @@ export interface PresenceNeeds {
 }
 
 const syncLeaseMs = 30_000
+/** What is left of a lease that need not be renewed yet. */
+const youngLeaseMs = 25_000
 /** Other servers forget what was not told for half an hour, and so does this one. */
 const remoteLeaseMs = 1_800_000
 const againMs = 1_500_000
@@ -265,11 +267,15 @@ export function createPresence(needs: PresenceNeeds): Presence {
       )
       return
     }
+    const device = who.device ?? ''
+    const kind = person.busy.has(device) ? busyKind : setPresence
+    const known = person.leases.get(device)
+    // A lease that is young goes on as it is.
+    if (known?.kind === kind && known.until - clock.now() > youngLeaseMs) return
     // To come is to do something; to stay is not.
     if (setPresence === 'online' && mostPresent(person, clock.now()) !== 'online')
       person.lastActiveTs = clock.now()
-    const device = who.device ?? ''
-    lease(person, device, person.busy.has(device) ? busyKind : setPresence, syncLeaseMs)
+    lease(person, device, kind, syncLeaseMs)
     unwritten.add(who.user)
     publish(who.user, person, settle(who.user, person))
   }

@@ -14,8 +14,8 @@ export interface MarkNeeds {
 }
 
 export interface Marks {
-  /** Resolves when whom the rows concern that the tail has passed is found out. */
-  settled(): Promise<unknown>
+  /** Resolves when whom the rows concern that the tail has passed is found out; nothing when it is. */
+  settled(): Promise<unknown> | undefined
 }
 
 /** Marks and wakes those watched whom a row of the log, typing or presence may concern; too many rather than too few. */
@@ -69,7 +69,7 @@ export function leaveMarks(needs: MarkNeeds, users: WatchedUsers): Marks {
       wake(watched)
     })
   })
-  return { settled: () => Promise.all(searching) }
+  return { settled: () => (searching.size === 0 ? undefined : Promise.all(searching)) }
 }
 
 function mark(users: WatchedUsers, row: LogRow): void {

@@ -73,7 +73,8 @@ export function createWaiters(needs: Needs): Waiters {
       const one = await users.get(user)
       return {
         async hasNews(seen, device) {
-          await marks.settled()
+          const searching = marks.settled()
+          if (searching !== undefined) await searching
           return isBehind(one, seen, device)
         },
         hasPresence: (seen) => one.presence > seen.presence,
