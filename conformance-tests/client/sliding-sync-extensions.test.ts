@@ -134,4 +134,28 @@ describe('extensions of sliding sync', () => {
       content: { user_ids: [bob.userId] },
     })
   })
+
+  it('have the threads that one is subscribed to, at first and as that changes', async () => {
+    const alice = await register(server)
+    const room = await alice.createRoom()
+    const subscribe = async () => {
+      const root = await alice.sendText(room, 'root')
+      const where = path('/_matrix/client/unstable/io.element.msc4306/rooms', room, 'thread', root)
+      await alice.call('PUT', `${where}/subscription`, { body: {} })
+      return root
+    }
+    const name = 'io.element.msc4308.thread_subscriptions'
+    const asked = { extensions: { [name]: { ...enabled, limit: 2 } } }
+    const old = await subscribe()
+    const connection = connect(alice)
+    const first = await connection.ask(asked)
+    expect(first.extensions[name]).toMatchObject({
+      subscribed: { [room]: { [old]: { automatic: false, bump_stamp: expect.any(Number) } } },
+    })
+    const root = await subscribe()
+    const second = await connection.until(asked, ({ extensions }) => name in extensions)
+    expect(second.extensions[name]).toMatchObject({ subscribed: { [room]: { [root]: {} } } })
+    expect(JSON.stringify(second)).not.toContain(old)
+    expect((await connection.ask(asked)).extensions).toEqual({})
+  })
 })
