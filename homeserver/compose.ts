@@ -6,6 +6,7 @@ import type { SigningKey } from '../spec/crypto/ed25519.ts'
 import { createAccountData } from './accounts/account-data.ts'
 import { createAccounts } from './accounts/accounts.ts'
 import { createCarryOver } from './accounts/carry-over.ts'
+import { createIgnorers } from './accounts/ignorers.ts'
 import { createInteractiveAuth } from './accounts/interactive-auth.ts'
 import { createOpenid } from './accounts/openid.ts'
 import { createProfiles, type Profiles } from './accounts/profiles.ts'
@@ -153,6 +154,7 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     threadSubscribers: threadSubscriptions.subscribers,
     ...{ pushRules, receipts, events, memberships, owns, processes, writer, logger: needs.log },
     ...{ pushGateways: needs.pushGateways, ignoredUsers: accountData.ignoredUsers },
+    ignorers: createIgnorers(base),
     settings: { includesContent: config.pushContent, countsRooms: config.pushBadge === 'rooms' },
   })
   const slices = {

@@ -286,6 +286,17 @@ export async function accountDataBetween(
     where user_id = ${user} and position > ${after} and position <= ${upTo} order by position`
 }
 
+/** Lists of ignored users; of everybody who has one unless `users` are named. */
+export async function ignoredLists(
+  db: Db,
+  users: readonly UserId[] | undefined,
+): Promise<{ user_id: UserId; content: string }[]> {
+  return await db<{ user_id: UserId; content: string }>`
+    select user_id, content from account_data
+    where type = 'm.ignored_user_list' and room_id = ''
+      and (${users === undefined}::bool or user_id = any(${users ?? []}::text[]))`
+}
+
 /** The rows that log rows name; a newer value stands in for one that has been overwritten. */
 export async function accountDataByKeys(
   db: Db,

@@ -91,8 +91,10 @@ export function createCounting(needs: CountingNeeds) {
   }
 
   async function verdictsOf(count: RoomCount): Promise<Verdicts> {
+    const { pushRules, ignorers } = needs
+    if (!ignorers.isFresh) await ignorers.refresh()
     const known = count.verdicts
-    if (known?.version === needs.pushRules.version && !count.isStale) return known
+    if (known !== undefined && !count.isStale && stillHolds(known, pushRules)) return known
     count.isStale = false
     const verdicts = await verdictsIn(needs, count.room)
     if (known !== undefined) {
@@ -173,6 +175,16 @@ export function createCounting(needs: CountingNeeds) {
   }
 
   return { load, settle, verdictsOf, readUpTo }
+}
+
+/** Whose rules changed meanwhile is nobody in the room. */
+function stillHolds(verdicts: Verdicts, pushRules: CountingNeeds['pushRules']): boolean {
+  const { version } = pushRules
+  if (verdicts.version === version) return true
+  const changed = pushRules.changedSince(verdicts.version)
+  if (changed === undefined || changed.some((user) => verdicts.members.has(user))) return false
+  verdicts.version = version
+  return true
 }
 
 function threadsByUser(rows: readonly queries.UnreadRow[]): Map<UserId, Map<string, Count>> {

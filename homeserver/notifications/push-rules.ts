@@ -29,6 +29,8 @@ import * as queries from './queries.ts'
 export interface PushRules {
   /** Changes whenever somebody's rules do. */
   readonly version: number
+  /** Whose rules changed since a version; undefined when that is too long ago. */
+  changedSince(version: number): readonly UserId[] | undefined
   /** All rules that hold for a user; the same object until they change. */
   ruleset(user: UserId): Promise<PushRuleset>
   /** The rulesets of those of these users who have other than the predefined rules. */
@@ -49,6 +51,8 @@ interface Stored {
 
 const usersMax = 20_000
 const attemptsMax = 5
+/** Changes remembered, for whoever wants to know whether they concern them. */
+const changesMax = 1_000
 
 export function createPushRules(needs: {
   db: Database
@@ -107,6 +111,7 @@ export function createPushRules(needs: {
     get version() {
       return customizers.version
     },
+    changedSince: customizers.changedSince,
     ruleset: async (user) => (await cache.get(user)).ruleset,
     async customized(users) {
       const known = await customizers.all()
@@ -134,12 +139,16 @@ export function createPushRules(needs: {
 function createCustomizers({ db, tail }: { db: Database; tail: Pick<Tail, 'subscribe'> }) {
   const users = new Set<UserId>()
   let version = 0
+  /** The newest changes; the last one made the version what it is. */
+  const changes: UserId[] = []
   let read: Promise<ReadonlySet<UserId>> | undefined
   tail.subscribe('push rule users', (rows) => {
     for (const row of rows) {
       if (row.kind === 'accountData' && row.ref === 'm.push_rules' && row.user) {
         users.add(row.user)
         version += 1
+        changes.push(row.user)
+        if (changes.length > 2 * changesMax) changes.splice(0, changesMax)
       }
     }
   })
@@ -159,6 +168,10 @@ function createCustomizers({ db, tail }: { db: Database; tail: Pick<Tail, 'subsc
 
   return {
     all,
+    changedSince(from: number): readonly UserId[] | undefined {
+      const count = version - from
+      return count <= changes.length ? changes.slice(changes.length - count) : undefined
+    },
     get version() {
       return version
     },

@@ -1,3 +1,4 @@
+import { nobodyIgnores } from '../accounts/ignorers.ts'
 import { silentLogger } from '../platform/log.ts'
 import type { PushGateways } from '../ports.ts'
 import type { NotificationsNeeds } from './notifications.ts'
@@ -12,6 +13,7 @@ export const quietPushing = {
   },
   settings: { includesContent: true, countsRooms: true },
   ignoredUsers: async () => new Set<never>(),
+  ignorers: nobodyIgnores,
   logger: silentLogger,
   owns: () => true,
 } satisfies Partial<NotificationsNeeds>

@@ -7,7 +7,8 @@ import {
   type UserId,
 } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
-import { createAccountData } from '../accounts/account-data.ts'
+import { type AccountData, createAccountData } from '../accounts/account-data.ts'
+import { createIgnorers, type Ignorers } from '../accounts/ignorers.ts'
 import { type TestDatabase, testDatabase } from '../database/test-database.ts'
 import { FakeClock } from '../platform/fake-clock.ts'
 import { silentLogger } from '../platform/log.ts'
@@ -27,6 +28,8 @@ let memberships: TestMemberships
 let receipts: Receipts
 let pushRules: PushRules
 let unread: UnreadCounts
+let ignorers: Ignorers
+let accountData: AccountData
 
 beforeAll(async () => {
   database = await testDatabase()
@@ -35,7 +38,9 @@ beforeAll(async () => {
   events = createTestEvents(log.writer)
   const common = { db: database.db, log: log.writer, tail: log.tail, clock, memberships, events }
   pushRules = createPushRules(common)
-  receipts = createReceipts({ ...common, accountData: createAccountData({ ...common, pushRules }) })
+  accountData = createAccountData({ ...common, pushRules })
+  receipts = createReceipts({ ...common, accountData })
+  ignorers = createIgnorers(common)
   unread = start()
   await log.start()
 })
@@ -218,4 +223,17 @@ it('counts threads by who is subscribed, for those who turned the rules about th
   await say(room, 'in the thread', inThread(root.pdu.eventId))
   expect(await counts(alice, room)).toEqual({ notify: 1, highlight: 0 })
   expect(await counts(carol, room)).toEqual({ notify: 2, highlight: 0 })
+})
+
+it('counts nothing of whom a user ignores, from then on', async () => {
+  const room = roomOf('ignoring')
+  await say(room, 'one')
+  expect(await counts(alice, room)).toEqual({ notify: 1, highlight: 0 })
+  await accountData.set(alice, 'm.ignored_user_list', { ignored_users: { [bob]: {} } })
+  await say(room, 'two', { 'm.mentions': { user_ids: [alice] } })
+  await events.send(room, carol, { msgtype: 'm.text', body: 'three' })
+  expect(await counts(alice, room)).toEqual({ notify: 2, highlight: 0 })
+  await accountData.set(alice, 'm.ignored_user_list', { ignored_users: {} })
+  await say(room, 'four')
+  expect(await counts(alice, room)).toEqual({ notify: 3, highlight: 0 })
 })

@@ -3,6 +3,7 @@ import { arrayAt, objectAt } from '../../spec/json.ts'
 import { evaluate, type PushContext, type PushVerdict } from '../../spec/push/evaluate.ts'
 import { mergeRules, noPushRules, type PushRuleset } from '../../spec/push/rules.ts'
 import { levelsWithoutEvents, powerLevelsOf } from '../../spec/room/power-levels.ts'
+import type { Ignorers } from '../accounts/ignorers.ts'
 import type { Events } from '../events/events.ts'
 import type { StoredEvent } from '../events/stored-event.ts'
 import { threadRootsOf } from '../events/threading.ts'
@@ -13,8 +14,8 @@ import type { ThreadSubscriptions } from './thread-subscriptions.ts'
 /** What the rules say, for the local members of a room as it is now. */
 export interface Verdicts {
   readonly members: ReadonlyMap<UserId, Member>
-  /** `PushRules.version` when the rules were read. */
-  readonly version: number
+  /** `PushRules.version` up to which the rules of the members are true. */
+  version: number
   /** What an event says to a member with the predefined rules whom it does not concern in person. */
   forAll(event: StoredEvent): PushVerdict
   /** To whom it may say something else. */
@@ -38,7 +39,9 @@ export interface Member {
 export interface VerdictsNeeds {
   readonly events: Pick<Events, 'rulesOf' | 'currentEntry' | 'get'>
   readonly memberships: Pick<Memberships, 'ofRoom' | 'localJoined' | 'joinedCount'>
-  readonly pushRules: Pick<PushRules, 'ruleset' | 'customized' | 'version'>
+  readonly pushRules: Pick<PushRules, 'ruleset' | 'customized' | 'version' | 'changedSince'>
+  /** Who ignores whom; fresh whenever verdicts are asked for. */
+  readonly ignorers: Ignorers
   /** Who is subscribed to a thread; rules about that match nothing when absent. */
   readonly threadSubscribers?: ThreadSubscriptions['subscribers']
 }
@@ -61,7 +64,7 @@ export const nothing: Verdicts = {
 
 /** Reads what the rules ask about the room. */
 export async function verdictsIn(needs: VerdictsNeeds, room: RoomId): Promise<Verdicts> {
-  const { events, memberships, pushRules } = needs
+  const { events, memberships, pushRules, ignorers } = needs
   const { version } = pushRules
   const rules = await events.rulesOf(room)
   if (rules === undefined) return nothing
@@ -88,13 +91,15 @@ export async function verdictsIn(needs: VerdictsNeeds, room: RoomId): Promise<Ve
     version,
     prepare: threads.prepare,
     forAll: (event) => evaluate(anybodysRules, event.pdu, context),
-    apart: (event) => new Set([...customized, ...named(event, members)]),
-    of: (event, member) =>
-      evaluate(
-        member.rules ?? predefinedFor(member),
-        event.pdu,
-        threads.contextOf(event, member),
-      ),
+    apart: (event) => {
+      const ignoring = present(ignorers.of(event.pdu.sender), members)
+      return new Set([...customized, ...named(event, members), ...ignoring])
+    },
+    of: (event, member) => {
+      if (ignorers.of(event.pdu.sender).has(member.user)) return silence
+      const rules = member.rules ?? predefinedFor(member)
+      return evaluate(rules, event.pdu, threads.contextOf(event, member))
+    },
     ofOutsider: (event, user, own) => evaluate(own, event.pdu, { ...context, userId: user }),
   }
 }
@@ -144,5 +149,9 @@ function predefinedFor(member: Member): PushRuleset {
 function named({ pdu }: StoredEvent, members: ReadonlyMap<UserId, Member>): Member[] {
   const mentioned = arrayAt(objectAt(pdu.content, 'm.mentions') ?? {}, 'user_ids') ?? []
   const ids = pdu.stateKey === undefined ? mentioned : [...mentioned, pdu.stateKey]
-  return ids.flatMap((id) => (isUserId(id) ? (members.get(id) ?? []) : []))
+  return present(ids, members)
+}
+
+function present(ids: Iterable<unknown>, members: ReadonlyMap<UserId, Member>): Member[] {
+  return [...ids].flatMap((id) => (isUserId(id) ? (members.get(id) ?? []) : []))
 }
