@@ -3,7 +3,7 @@ import type { EventId, RoomId, UserId } from '../../spec/ids.ts'
 import { relationOf } from '../../spec/room/relation.ts'
 import type { Database } from '../database/database.ts'
 import type { Tail } from '../stream/log.ts'
-import { type Aggregate, createAggregates } from './aggregates.ts'
+import { type Aggregate, createAggregates, type ThreadAggregate } from './aggregates.ts'
 import * as queries from './relation-queries.ts'
 import type { EventStore } from './store.ts'
 import type { HistoryPoint, StoredEvent } from './stored-event.ts'
@@ -85,8 +85,10 @@ export function createRelations(needs: Needs): Relations {
     const latest = await store.get([...sums.values()].flatMap(({ thread }) => thread?.latest ?? []))
     return rows.map((row) => {
       const thread = sums.get(row.root)?.thread
-      const isRight = thread !== undefined && latest.get(thread.latest)?.position === row.position
-      return { row, root: thread && roots.get(row.root), isRight }
+      const root = roots.get(row.root)
+      // Of a thread that begins in history which is not here nothing can be said.
+      const isRight = root === undefined || placeIn(latest, thread) === row.position
+      return { row, root: thread && root, isRight }
     })
   }
 
@@ -94,6 +96,7 @@ export function createRelations(needs: Needs): Relations {
     aggregates: aggregates.of,
     async related(room, target, query) {
       const { dir, from, to, limit, recurse } = query
+      if (![query.relType, query.eventType].every(isAskable)) return []
       const [low, high] = dir === 'f' ? [from, to] : [to, from]
       const range = {
         ...{ dir, limit, relType: query.relType, eventType: query.eventType },
@@ -105,7 +108,7 @@ export function createRelations(needs: Needs): Relations {
     async keepRelated(events, { senders, relTypes }) {
       if (events.length === 0) return events
       const ids = events.map(({ pdu }) => pdu.eventId)
-      const rows = await queries.relatedAmong(db, ids, senders, relTypes)
+      const rows = await queries.relatedAmong(db, ids, senders, relTypes?.filter(isAskable))
       const related = new Set(rows.map(({ id }) => id))
       return events.filter(({ pdu }) => related.has(pdu.eventId))
     },
@@ -135,8 +138,21 @@ export function createRelations(needs: Needs): Relations {
       const leftOut = [...but].slice(0, leftOutMax)
       return await inOrder(await queries.newestInThreads(db, [root], leftOut, limit))
     },
-    hasAnnotated: (target, by) => queries.hasAnnotated(db, target, by),
+    hasAnnotated: async (target, by) =>
+      isAskable(by.key) && (await queries.hasAnnotated(db, target, by)),
   }
+}
+
+/** The database keeps no NUL, and may not be asked for one. */
+function isAskable(text: string | undefined): boolean {
+  return text?.includes('\0') !== true
+}
+
+function placeIn(
+  events: ReadonlyMap<EventId, StoredEvent>,
+  thread: ThreadAggregate | undefined,
+): number | undefined {
+  return thread && events.get(thread.latest)?.position
 }
 
 function placeOf({ depth, arrival }: HistoryPoint): readonly [number, number] {
