@@ -1,10 +1,10 @@
 /** One answer, put together from its parts: everything up to one position of the log and nothing after it. */
-import { MatrixError } from '../../spec/errors.ts'
 import type { UserId } from '../../spec/ids.ts'
 import type { AccountData } from '../accounts/account-data.ts'
-import type { MembershipRow, Memberships } from '../rooms/rooms.ts'
-import type { Position, Tail } from '../stream/log.ts'
+import type { Memberships } from '../rooms/rooms.ts'
+import type { Tail } from '../stream/log.ts'
 import { type EventWriterNeeds, eventList, eventWriter } from './event-text.ts'
+import { readMemberships } from './memberships-at.ts'
 import {
   type OtherNeeds,
   readAccountData,
@@ -36,10 +36,6 @@ export interface ComposedWhole {
   readonly pieces: AsyncIterable<string>
   readonly seen: Since
 }
-
-/** Reads of memberships before one of them stands still. */
-const attemptsMax = 50
-const reachMs = 1_000
 
 /** `stamps` and `hasPresence` are of before: what changes from then on may be told twice. */
 type Before = Pick<Scope, 'since' | 'stamps' | 'hasPresence'>
@@ -97,21 +93,4 @@ async function begin(needs: ComposeNeeds, asked: Asked, { since, stamps, hasPres
 function globalData(data: Awaited<ReturnType<typeof readAccountData>>): string | undefined {
   const global = data.get(undefined)
   return global && `"account_data":${eventList(global)}`
-}
-
-/** The user's memberships as they are at a position that the tail has reached. */
-async function readMemberships(
-  { memberships, tail }: Pick<ComposeNeeds, 'memberships' | 'tail'>,
-  user: UserId,
-): Promise<{ rows: readonly MembershipRow[]; upTo: Position }> {
-  for (let attempt = 0; attempt < attemptsMax; attempt++) {
-    const upTo = tail.position
-    // The map goes on changing: it is copied while nothing else runs.
-    const rows = [...(await memberships.ofUser(user)).values()]
-    const newest = rows.reduce((most, row) => Math.max(most, row.position), 0)
-    if (newest <= upTo) return { rows, upTo }
-    // What was loaded is ahead of the tail, or the tail has moved on meanwhile.
-    await tail.reached(newest, reachMs)
-  }
-  throw new MatrixError('M_UNKNOWN', 'the memberships are changing too often')
 }

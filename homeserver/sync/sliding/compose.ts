@@ -74,14 +74,11 @@ export async function composeSliding(
   const ignored = await needs.accountData.ignoredUsers(user)
   const { rows, upTo } = await readMemberships(needs, user)
   const span: Span = { user, from: since, upTo }
-  const wantedRows = await withoutUnwanted(needs.accountData, user, rows)
-  const shownRows = wantedRows.filter(
-    (row) => row.membership !== 'invite' || !ignored.has(row.sender),
+  const shown = (await withoutUnwanted(needs.accountData, user, rows)).filter(
+    ({ membership, sender, forgotten }) =>
+      !forgotten && (membership !== 'invite' || !ignored.has(sender)),
   )
-  const all = await sortedRooms(
-    needs,
-    shownRows.filter(({ forgotten }) => !forgotten),
-  )
+  const all = await sortedRooms(needs, shown)
   const byId = new Map(all.map((room) => [room.row.room, room]))
   const listed = await listedRooms(needs, all, since)
   const subscribed = await subscribedRooms(needs, request, byId, since)
