@@ -48,9 +48,14 @@ export function membershipRoutes(needs: Needs): Route[] {
     await access.requireAllowed(origin, room)
   }
 
-  async function join(origin: ServerName, room: RoomId, event: JsonObject): Promise<string> {
+  async function join(
+    origin: ServerName,
+    room: RoomId,
+    event: JsonObject,
+    omitMembers = false,
+  ): Promise<string> {
     await access.requireAllowed(origin, room)
-    return joinText(needs.serverName, await membership.sendJoin(origin, room, event))
+    return joinText(needs.serverName, await membership.sendJoin(origin, room, event, omitMembers))
   }
 
   async function leave(origin: ServerName, room: RoomId, event: JsonObject): Promise<void> {
@@ -65,7 +70,8 @@ export function membershipRoutes(needs: Needs): Route[] {
     }),
     route(
       sendJoin,
-      async ({ params, body }, origin) => new JsonText(await join(origin, params.roomId, body)),
+      async ({ params, query, body }, origin) =>
+        new JsonText(await join(origin, params.roomId, body, query.omit_members)),
     ),
     route(
       sendJoinV1,
@@ -157,11 +163,11 @@ function thirdPartyRoutes({ access, thirdParty }: Needs): Route[] {
   ]
 }
 
-/** The answer of send_join; nothing is left out of it, whatever the caller could do without. */
+/** The answer of send_join. */
 function joinText(serverName: ServerName, joined: Joined): string {
   const texts = (events: readonly StoredEvent[]) => events.map(({ text }) => text).join(',')
   return (
-    `{"origin":${JSON.stringify(serverName)},"event":${joined.event.text},"members_omitted":false,` +
+    `{"origin":${JSON.stringify(serverName)},"event":${joined.event.text},"members_omitted":${joined.membersOmitted},` +
     `"servers_in_room":${JSON.stringify(joined.serversInRoom)},` +
     `"state":[${texts(joined.state)}],"auth_chain":[${texts(joined.authChain)}]}`
   )

@@ -35,7 +35,7 @@ import { createLocalEvents } from './local.ts'
 import { newestEvents } from './newest-queries.ts'
 import { createNumbers } from './numbers.ts'
 import { createOutliers } from './outliers.ts'
-import { eventRow, type MembershipRow, readEventRef } from './persist.ts'
+import { eventRow, type MembershipRow, membershipPrefix, readEventRef } from './persist.ts'
 import { createPlacing } from './placing.ts'
 import { createPolicy } from './policy.ts'
 import { isPurge, reducedIn } from './purged.ts'
@@ -170,6 +170,15 @@ export function createEvents(given: EventsNeeds): Events {
       return nr === undefined ? undefined : (await store.byNumber([nr])).get(nr)
     },
     stateAt: async (root) => keyed(await store.byNumber(await snapshots.entries(root))),
+    async sparseStateAt(room, root, members) {
+      // Keys that the room has now, and had then: few, where nearly all are members.
+      const keys = members.map((user) => stateKeyOf('m.room.member', user))
+      for (const key of (await views.get(room))?.entries.keys() ?? [])
+        if (!key.startsWith(membershipPrefix)) keys.push(key)
+      const nrs: number[] = []
+      for (const key of keys) nrs.push(...[(await snapshots.lookup(root, key)) ?? []].flat())
+      return keyed(await store.byNumber(nrs))
+    },
     async stateDelta(from, to) {
       const { added } = await snapshots.difference(from, to)
       return [...(await store.byNumber(added)).values()]

@@ -73,6 +73,12 @@ export interface Events {
   stateEntry(root: StateRoot, type: string, stateKey: string): Promise<StoredEvent | undefined>
   /** All of a snapshot. */
   stateAt(root: StateRoot): Promise<ReadonlyMap<StateKey, StoredEvent>>
+  /** A snapshot of a room's state without the members, but for these. */
+  sparseStateAt(
+    room: RoomId,
+    root: StateRoot,
+    members: readonly string[],
+  ): Promise<ReadonlyMap<StateKey, StoredEvent>>
   /** What differs from `from` to `to`: the entries of `to` that are new or other there. */
   stateDelta(from: StateRoot, to: StateRoot): Promise<readonly StoredEvent[]>
   /** Current state of a room: committed, as this process has seen it. Cached; do not modify. */

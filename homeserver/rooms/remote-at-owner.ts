@@ -42,20 +42,22 @@ export function handshakesAtOwner(
   })
   const sendJoin = methods.add({
     name: 'rooms/send-join',
-    args: z.object({ ...place, event: object }),
+    args: z.object({ ...place, event: object, omitMembers: z.boolean() }),
     result: z.object({
       event: eventIdSchema,
       state: eventIds,
       authChain: eventIds,
       serversInRoom: z.array(serverNameSchema),
+      membersOmitted: z.boolean(),
     }),
-    async run({ origin, room, event }) {
-      const joined = await membership.sendJoin(origin, room, event)
+    async run({ origin, room, event, omitMembers }) {
+      const joined = await membership.sendJoin(origin, room, event, omitMembers)
       return {
         event: joined.event.pdu.eventId,
         state: idsOf(joined.state),
         authChain: idsOf(joined.authChain),
         serversInRoom: [...joined.serversInRoom],
+        membersOmitted: joined.membersOmitted,
       }
     },
     totalMs,
@@ -86,9 +88,9 @@ export function handshakesAtOwner(
       make(room, { action: 'makeLeave', origin, room, user, versions: [] }),
     makeKnock: (origin, room, user, versions) =>
       make(room, { action: 'makeKnock', origin, room, user, versions }),
-    async sendJoin(origin, room, event) {
-      if (methods.isOurs(room)) return await membership.sendJoin(origin, room, event)
-      const joined = await sendJoin(room, { origin, room, event })
+    async sendJoin(origin, room, event, omitMembers = false) {
+      if (methods.isOurs(room)) return await membership.sendJoin(origin, room, event, omitMembers)
+      const joined = await sendJoin(room, { origin, room, event, omitMembers })
       const all = await events.get([joined.event, ...joined.state, ...joined.authChain])
       const load = (id: EventId): StoredEvent => {
         const stored = all.get(id)
@@ -100,6 +102,7 @@ export function handshakesAtOwner(
         state: joined.state.map(load),
         authChain: joined.authChain.map(load),
         serversInRoom: joined.serversInRoom,
+        membersOmitted: joined.membersOmitted,
       }
     },
     async sendLeave(origin, room, event) {

@@ -21,6 +21,7 @@ import type { Events } from '../events/events.ts'
 import type { StoredEvent } from '../events/stored-event.ts'
 import type { KeyRing } from '../ports.ts'
 import type { LogWriter } from '../stream/log.ts'
+import { type Joined, joinAnswer } from './join-answer.ts'
 import { type MemberAction, planMember } from './member-plan.ts'
 import { storeOutOfBand } from './out-of-band.ts'
 import { type ReceivedInvite, requireInvite } from './received-invite.ts'
@@ -30,6 +31,7 @@ import type { Memberships } from './rooms.ts'
 import { shownState, strippedFrom } from './shown-state.ts'
 import { type InvitePermissionOf, requireWanted } from './wanted-invites.ts'
 
+export type { Joined } from './join-answer.ts'
 export type { ReceivedInvite } from './received-invite.ts'
 
 /** What another server may ask of us for its users; each throws MatrixError. */
@@ -40,7 +42,13 @@ export interface RemoteMembership {
     user: UserId,
     versions: readonly string[],
   ): Promise<Template>
-  sendJoin(origin: ServerName, room: RoomId, event: JsonObject): Promise<Joined>
+  /** `omitMembers`: the other server does without the state's member events, but for those that name the room. */
+  sendJoin(
+    origin: ServerName,
+    room: RoomId,
+    event: JsonObject,
+    omitMembers?: boolean,
+  ): Promise<Joined>
   makeLeave(origin: ServerName, room: RoomId, user: UserId): Promise<Template>
   sendLeave(origin: ServerName, room: RoomId, event: JsonObject): Promise<void>
   makeKnock(
@@ -65,14 +73,6 @@ export interface Template {
   readonly event: JsonObject
 }
 
-export interface Joined {
-  /** The join as it was accepted, with our signature where the room's rules need it. */
-  readonly event: StoredEvent
-  readonly state: readonly StoredEvent[]
-  readonly authChain: readonly StoredEvent[]
-  readonly serversInRoom: readonly ServerName[]
-}
-
 export interface RemoteMembershipNeeds {
   readonly serverName: ServerName
   readonly key: SigningKey
@@ -93,17 +93,9 @@ export function createRemoteMembership(needs: RemoteMembershipNeeds): RemoteMemb
       await requireVersion(needs, room, versions)
       return await template(needs, room, user, 'join')
     },
-    async sendJoin(origin, room, event) {
+    async sendJoin(origin, room, event, omitMembers = false) {
       const join = await take(needs, origin, room, event, 'join')
-      const before = await events.stateAt(join.stateBefore ?? 0)
-      const state = [...before.values()]
-      const ids = state.map(({ pdu }) => pdu.eventId)
-      return {
-        event: join,
-        state,
-        authChain: await events.authChain([...ids, join.pdu.eventId]),
-        serversInRoom: [...(await events.serversIn(room))],
-      }
+      return await joinAnswer(needs, join, omitMembers)
     },
     makeLeave: (_origin, room, user) => template(needs, room, user, 'leave'),
     async sendLeave(origin, room, event) {
