@@ -25,7 +25,15 @@ import { fillPath } from '../spec/endpoint.ts'
 import { notFound } from '../spec/errors.ts'
 import type { Json, JsonObject } from '../spec/json.ts'
 import { createClientApi } from './client-api.ts'
-import { noMedia, noPreviews, noPurges, noRooms, noSpaces, noThreads } from './test-rooms.ts'
+import {
+  noAddresses,
+  noMedia,
+  noPreviews,
+  noPurges,
+  noRooms,
+  noSpaces,
+  noThreads,
+} from './test-rooms.ts'
 
 /** The whole border over the slices of users; there are no rooms. */
 async function start() {
@@ -83,6 +91,7 @@ async function start() {
     spaces: noSpaces,
     threadSubscriptions: noThreads,
     media: noMedia,
+    addresses: noAddresses,
     previews: noPreviews,
     openid: createOpenid({ ...common, random: systemRandom }),
     memberships,

@@ -23,6 +23,7 @@ export function createClientApi(needs: ClientApiNeeds): { callback(): RequestLis
   const interactive = createInteractive({
     sessions: needs.interactiveAuth,
     accounts,
+    addresses: needs.addresses,
     takeBudget,
     serverName: config.serverName,
     registrationTokens: config.registrationTokens ?? [],

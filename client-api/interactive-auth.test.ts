@@ -4,6 +4,7 @@ import { parseUserId } from '../spec/ids.ts'
 import type { JsonObject } from '../spec/json.ts'
 import { Answer } from './answer.ts'
 import { createInteractive } from './interactive-auth.ts'
+import { noAddresses } from './test-rooms.ts'
 
 const alice = { user: parseUserId('@alice:example.org'), guest: false, admin: false }
 const bob = { user: parseUserId('@bob:example.org'), guest: false, admin: false }
@@ -38,6 +39,7 @@ function setUp() {
   const interactive = createInteractive({
     sessions,
     accounts: { verifyPassword: async (user, password) => password === `of ${user}` },
+    addresses: noAddresses,
     serverName: 'example.org',
     registrationTokens: ['friends'],
     takeBudget: () => {},

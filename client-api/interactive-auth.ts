@@ -20,6 +20,8 @@ export interface Guarded {
 
 /** What the guarded request is told once it is confirmed. */
 export interface Confirmed {
+  /** Id of the session in which it was. */
+  readonly session: string
   /** The body, with what the session remembers of earlier requests. */
   readonly body: JsonObject
   /** What the request did when it was confirmed before; it must not be done twice. */
@@ -50,13 +52,16 @@ export function createInteractive(needs: InteractiveNeeds) {
     if (type !== undefined && !completed.includes(type)) {
       const stage = guarded.flows.flat().find((known) => known === type)
       if (stage === undefined) return challenge(session, unknownStage(type))
-      const refusal = await refusalOf(stage, auth, guarded.who)
+      const purpose = guarded.operation === 'register' ? 'register' : 'password'
+      const of = { who: guarded.who, session: session.id, purpose } as const
+      const refusal = await refusalOf(stage, auth, of)
       if (refusal !== undefined) return challenge(session, refusal)
       completed = await needs.sessions.complete(session.id, type)
     }
     const confirmed = session.flows.some((flow) => flow.every((one) => completed.includes(one)))
     if (!confirmed) return challenge({ ...session, completed })
     return await run({
+      session: session.id,
       body: { ...objectAt(session.request, 'body'), ...secrets, ...guarded.body },
       ...(session.result !== undefined && { done: session.result }),
       remember: (result) => needs.sessions.setResult(session.id, result),

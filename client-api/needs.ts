@@ -1,5 +1,6 @@
 import type { AccountData } from '../homeserver/accounts/account-data.ts'
 import type { Accounts } from '../homeserver/accounts/accounts.ts'
+import type { Addresses } from '../homeserver/accounts/addresses.ts'
 import type { InteractiveAuth } from '../homeserver/accounts/interactive-auth.ts'
 import type { Openid } from '../homeserver/accounts/openid.ts'
 import type { Profiles } from '../homeserver/accounts/profiles.ts'
@@ -50,6 +51,8 @@ export interface ClientApiConfig
     | 'syncTimeoutMs'
     | 'trustedProxies'
   > {
+  /** Whether a new account needs a mail address. */
+  readonly registrationNeedsAddress?: boolean
   /** What opens registration when it takes tokens. */
   readonly registrationTokens?: readonly string[]
   /** Host and port for other servers, when they are not where the server name says. */
@@ -65,6 +68,7 @@ export interface ClientApiNeeds {
   readonly clock: Clock
   readonly random: Random
   readonly accounts: Accounts
+  readonly addresses: Addresses
   readonly sessions: Sessions
   readonly interactiveAuth: InteractiveAuth
   readonly profiles: Profiles

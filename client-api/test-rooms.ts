@@ -1,3 +1,4 @@
+import type { Addresses } from '../homeserver/accounts/addresses.ts'
 import type { Purges } from '../homeserver/events/purges.ts'
 import type { Media } from '../homeserver/media/media.ts'
 import type { Previews } from '../homeserver/media/previews.ts'
@@ -74,6 +75,23 @@ export const noMedia: Media = {
   read: () => {
     throw notFound('file')
   },
+}
+
+/** For tests: an engine that sends no mail. */
+export const noAddresses: Addresses = {
+  enabled: false,
+  requestToken: absent,
+  submitToken: async () => undefined,
+  validated: async () => undefined,
+  confirm: absent,
+  confirmedBy: async () => undefined,
+  of: async () => [],
+  ownerOf: async () => undefined,
+  add: absent,
+  bind: absent,
+  unbind: async () => false,
+  delete: async () => false,
+  deleteAll: async () => {},
 }
 
 /** For tests: an engine that fetches no pages. */

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto'
 import { MockAgent } from 'undici'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { signingKeyFromSeed } from '../spec/crypto/ed25519.ts'
+import { parseServerName, parseUserId } from '../spec/ids.ts'
 import { createIdentity } from './identity.ts'
 
 const origin = 'https://id.test'
@@ -8,6 +10,7 @@ const api = '/_matrix/identity/v2'
 const server = { name: 'id.test', accessToken: 'secret' }
 const bob = { medium: 'email', address: 'bob@example.org' }
 
+const key = signingKeyFromSeed('ed25519:1', new Uint8Array(32))
 let agent: MockAgent
 beforeEach(() => {
   agent = new MockAgent()
@@ -15,7 +18,8 @@ beforeEach(() => {
 })
 afterEach(() => agent.close())
 
-const identity = () => createIdentity({ dispatcher: agent })
+const identity = () =>
+  createIdentity({ dispatcher: agent, serverName: parseServerName('here.test'), key })
 const answer = (method: string, path: string, body: object, status = 200) =>
   agent
     .get(origin)
@@ -86,5 +90,29 @@ describe('an identity server', () => {
     expect(await isKeyValid(`${origin}/valid`, 'unknown')).toBe(false)
     expect(await isKeyValid('http://id.test/valid', 'a+b')).toBe(false)
     expect(await isKeyValid('no url', 'a+b')).toBe(false)
+  })
+
+  it('binds an address that was proved there, and forgets it for who signs', async () => {
+    const alice = parseUserId('@alice:here.test')
+    const seen: unknown[] = []
+    answer('POST', `${api}/3pid/bind`, { ...bob, mxid: alice, signatures: {} })
+    const session = { sid: '1', clientSecret: 'c' }
+    expect(await identity().bind(server, alice, session)).toEqual(bob)
+    agent
+      .get(origin)
+      .intercept({ method: 'POST', path: `${api}/3pid/unbind` })
+      .reply(200, ({ body, headers }) => {
+        seen.push(JSON.parse(String(body)), JSON.stringify(headers))
+        return '{}'
+      })
+    const of = { user: alice, ...bob }
+    expect(await identity().unbind(parseServerName('id.test'), of)).toBe(true)
+    const signed = 'X-Matrix origin=\\"here.test\\",destination=\\"id.test\\",key=\\"ed25519:1\\"'
+    expect(seen).toEqual([{ mxid: alice, threepid: bob }, expect.stringContaining(signed)])
+    agent
+      .get(origin)
+      .intercept({ method: 'POST', path: `${api}/3pid/unbind` })
+      .reply(403, '{}')
+    expect(await identity().unbind(parseServerName('id.test'), of)).toBe(false)
   })
 })

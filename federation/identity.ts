@@ -7,9 +7,12 @@ import type { Dispatcher } from 'undici'
 import { z } from 'zod'
 import { guardedGet, guardedRequest } from '../homeserver/platform/guarded-request.ts'
 import type { Identity, IdentityServer } from '../homeserver/ports.ts'
+import { canonicalJson } from '../spec/canonical-json.ts'
+import type { SigningKey } from '../spec/crypto/ed25519.ts'
 import { MatrixError } from '../spec/errors.ts'
-import { isUserId } from '../spec/ids.ts'
+import { isUserId, type ServerName } from '../spec/ids.ts'
 import type { JsonObject } from '../spec/json.ts'
+import { authorization } from './request.ts'
 
 const timeoutMs = 10_000
 const replyBytesMax = 65_536
@@ -28,9 +31,19 @@ const storedInvite = z.object({
     .min(1)
     .max(10),
 })
+const boundAddress = z.object({ medium: z.string().max(100), address: z.string().max(320) })
 const keyValidity = z.object({ valid: z.boolean() })
 
-export function createIdentity({ dispatcher }: { readonly dispatcher: Dispatcher }): Identity {
+interface Needs {
+  readonly dispatcher: Dispatcher
+  /** Who asks, where an identity server believes servers and not users. */
+  readonly serverName: ServerName
+  readonly key: SigningKey
+}
+
+export function createIdentity(needs: Needs): Identity {
+  const { dispatcher } = needs
+
   async function ask(
     { name, accessToken }: IdentityServer,
     path: string,
@@ -86,6 +99,22 @@ export function createIdentity({ dispatcher }: { readonly dispatcher: Dispatcher
           validityUrl: key.key_validity_url,
         })),
       }
+    },
+    async bind(server, user, { sid, clientSecret }) {
+      const body = { sid, client_secret: clientSecret, mxid: user }
+      return await read(server, boundAddress, ask(server, '3pid/bind', body))
+    },
+    async unbind(name, { user, medium, address }) {
+      const url = new URL(`https://${name}/_matrix/identity/v2/3pid/unbind`)
+      const body = canonicalJson({ mxid: user, threepid: { medium, address } })
+      const signed = { method: 'POST', path: url.pathname }
+      const headers = {
+        authorization: authorization(needs, name, signed, body),
+        'content-type': 'application/json',
+      }
+      const asked = { method: 'POST', url, headers, body, timeoutMs, replyBytesMax } as const
+      const reply = await guardedRequest(dispatcher, asked).catch(() => undefined)
+      return reply?.status === 200
     },
     async isKeyValid(validityUrl, publicKey) {
       try {

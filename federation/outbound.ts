@@ -109,7 +109,7 @@ export async function createOutbound(needs: {
     keys: createKeyRing(ring),
     remote: createRemote({ client }),
     remoteMedia: createRemoteMedia({ client, dispatcher: dispatcher.agent }),
-    identity: createIdentity({ dispatcher: dispatcher.agent }),
+    identity: createIdentity({ dispatcher: dispatcher.agent, serverName, key }),
     pushGateways,
     store,
     own,

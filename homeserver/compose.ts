@@ -5,9 +5,11 @@
 import type { SigningKey } from '../spec/crypto/ed25519.ts'
 import { createAccountData } from './accounts/account-data.ts'
 import { createAccounts } from './accounts/accounts.ts'
+import { createAddresses } from './accounts/addresses.ts'
 import { createCarryOver } from './accounts/carry-over.ts'
 import { createIgnorers } from './accounts/ignorers.ts'
 import { createInteractiveAuth } from './accounts/interactive-auth.ts'
+import { createMailer } from './accounts/mailer.ts'
 import { createOpenid } from './accounts/openid.ts'
 import { createProfiles, type Profiles } from './accounts/profiles.ts'
 import { createSessions } from './accounts/sessions.ts'
@@ -133,6 +135,8 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     exclusiveOwner: appservices.exclusiveOwner,
     leaveRooms: rooms.leaveAll,
   })
+  const mailer = createMailer({ ...base, log: needs.log, settings: mailSettings(config) })
+  const addresses = createAddresses({ ...base, mailer, identity: needs.identity })
   const interactiveAuth = createInteractiveAuth(base)
   const openid = createOpenid(base)
   const media = createMedia({
@@ -159,7 +163,16 @@ export async function createHomeserver(needs: HomeserverNeeds) {
   })
   const slices = {
     thirdParty: rooms,
-    ...{ accounts, sessions, interactiveAuth, openid, profiles, accountData, appservices },
+    ...{
+      accounts,
+      addresses,
+      sessions,
+      interactiveAuth,
+      openid,
+      profiles,
+      accountData,
+      appservices,
+    },
     ...{ encryption, deviceLists, toDevice, keyBackup, dehydratedDevices },
     rendezvous: createRendezvous(base),
     ...{ events, rooms, spaces: rooms.spaces, memberships, remoteMembership },
@@ -190,6 +203,10 @@ export async function createHomeserver(needs: HomeserverNeeds) {
       await stream[Symbol.asyncDispose]()
     },
   }
+}
+
+function mailSettings(config: Config) {
+  return { smtpUrl: config.smtpUrl, from: config.mailFrom, baseUrl: config.publicBaseUrl }
 }
 
 function previewSettings(config: Config) {

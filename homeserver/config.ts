@@ -53,10 +53,22 @@ export function loadConfig(env: Environment): LoadedConfig {
     const shown = setting.secret ? '(secret)' : JSON.stringify(value)
     problems.push(`${setting.name} = ${shown} (${origin}): allowed is ${setting.allowed}`)
   }
+  if (result.success) problems.push(...mailProblems(result.data))
   if (problems.length > 0 || !result.success)
     throw new ConfigError([...new Set(problems)].join('\n'))
   const config = Object.freeze(result.data)
   return { config, report: reportOf(config, given) }
+}
+
+/** Mails have a sender, and links to an address that no request can choose. */
+function mailProblems({ smtpUrl, mailFrom, publicBaseUrl }: Config): string[] {
+  if (smtpUrl === '') return []
+  const problems: string[] = []
+  const isMailServer = URL.canParse(smtpUrl) && /^smtps?:$/.test(new URL(smtpUrl).protocol)
+  if (!isMailServer) problems.push('smtp_url = (secret): allowed is smtp://… or smtps://…')
+  if (mailFrom === '') problems.push('mail_from = "": with smtp_url it has to be a mail address')
+  if (publicBaseUrl === '') problems.push('public_base_url = "": with smtp_url it has to be set')
+  return problems
 }
 
 interface SettingFacts {

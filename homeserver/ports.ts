@@ -136,6 +136,17 @@ export interface Identity {
     readonly displayName: string
     readonly keys: readonly { readonly publicKey: string; readonly validityUrl: string }[]
   }>
+  /** Binds an address that a session there has validated. @throws MatrixError when the server does not */
+  bind(
+    server: IdentityServer,
+    user: UserId,
+    session: { readonly sid: string; readonly clientSecret: string },
+  ): Promise<{ readonly medium: string; readonly address: string }>
+  /** Has a server forget an address; false when it does not. */
+  unbind(
+    server: ServerName,
+    of: { readonly user: UserId; readonly medium: string; readonly address: string },
+  ): Promise<boolean>
   /** Does a key still hold; false also when nobody answers. */
   isKeyValid(validityUrl: string, publicKey: string): Promise<boolean>
 }

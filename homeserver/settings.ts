@@ -117,6 +117,17 @@ export const settingsSchema = z.strictObject({
   ),
   appserviceFiles: list('Registrations of bridges and bots (YAML files).'),
 
+  // Mail
+  smtpUrl: secret('Mail server, as smtp://user:password@host:587; empty: no mail is sent.'),
+  mailFrom: z
+    .union([z.email(), z.literal('')])
+    .default('')
+    .meta({ allowed: 'a mail address', description: 'Sender of mails; wanted with smtp_url.' }),
+  registrationNeedsAddress: flag(
+    false,
+    'Whether a new account needs a mail address; only with smtp_url.',
+  ),
+
   // Previews of links
   urlPreviews: flag(
     true,

@@ -1,11 +1,12 @@
 import Router from '@koa/router'
 import type { ClientApiNeeds } from '../needs.ts'
 import { originOf } from '../origin.ts'
+import { mountAddress } from './address.ts'
 import { mountFirstAdmin } from './first-admin.ts'
 
 /** The few pages for people. */
 export function createPages(
-  needs: Pick<ClientApiNeeds, 'accounts' | 'config'> & {
+  needs: Pick<ClientApiNeeds, 'accounts' | 'addresses' | 'config'> & {
     readonly isTrustedProxy: (address: string) => boolean
   },
 ): Router {
@@ -16,5 +17,6 @@ export function createPages(
     serverName: config.serverName,
     baseUrlOf: ({ req, res }) => config.publicBaseUrl || originOf(req, res, isTrustedProxy).baseUrl,
   })
+  mountAddress(router, needs)
   return router
 }

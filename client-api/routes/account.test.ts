@@ -14,6 +14,7 @@ import type { JsonObject } from '../../spec/json.ts'
 import { createAuthenticate } from '../authenticate.ts'
 import { createInteractive } from '../interactive-auth.ts'
 import type { ClientApiConfig } from '../needs.ts'
+import { noAddresses } from '../test-rooms.ts'
 import { testServer } from '../test-server.ts'
 import { accountRoutes } from './account.ts'
 import { adminRoutes } from './admin.ts'
@@ -73,6 +74,7 @@ async function start(changed: Partial<ClientApiConfig> = {}) {
   const interactive = createInteractive({
     sessions: createInteractiveAuth(needs),
     accounts,
+    addresses: noAddresses,
     serverName,
     registrationTokens: config.registrationTokens ?? [],
     takeBudget,
@@ -80,6 +82,7 @@ async function start(changed: Partial<ClientApiConfig> = {}) {
   const profiles = { set: async () => {} }
   const all = {
     accounts,
+    addresses: noAddresses,
     sessions,
     config,
     interactive,

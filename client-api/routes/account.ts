@@ -1,6 +1,6 @@
 import * as api from '../../spec/api/client/account.ts'
 import { forbidden, MatrixError } from '../../spec/errors.ts'
-import { isUserId, localpartOf } from '../../spec/ids.ts'
+import { isUserId, localpartOf, type UserId } from '../../spec/ids.ts'
 import { type JsonObject, stringAt } from '../../spec/json.ts'
 import type { Stage } from '../auth-stages.ts'
 import { given } from '../given.ts'
@@ -10,7 +10,10 @@ import { parsePart } from '../parse.ts'
 import { openRoute, route } from '../router.ts'
 import { startSession } from './session.ts'
 
-export type AccountRouteNeeds = Pick<ClientApiNeeds, 'accounts' | 'sessions' | 'config'> & {
+export type AccountRouteNeeds = Pick<
+  ClientApiNeeds,
+  'accounts' | 'addresses' | 'sessions' | 'config'
+> & {
   readonly interactive: Interactive
 }
 
@@ -32,22 +35,23 @@ export const accountRoutes = (needs: AccountRouteNeeds) => [
     if (needs.config.registration !== 'token') throw forbidden('Registration takes no tokens')
     return { valid: needs.config.registrationTokens?.includes(query.token) ?? false }
   }),
-  route(api.changePassword, async ({ body }, who) =>
-    needs.interactive(
-      { operation: 'password', who, flows: byPassword, body },
-      async (confirmed) => {
-        const { new_password, logout_devices } = parsePart(
-          api.changePassword.body,
-          confirmed.body,
-          'body',
-        )
-        if (new_password === undefined) throw missing('new_password')
-        await needs.accounts.setPassword(who.user, new_password)
-        if (logout_devices !== false) await needs.sessions.logoutAll(who.user, who.device)
-        return {}
-      },
-    ),
-  ),
+  openRoute(api.changePassword, async ({ body }, who) => {
+    if (who?.guest) throw noGuests('A guest has no password')
+    const flows = passwordFlows(needs, who !== undefined)
+    const guarded = { operation: 'password', ...given({ who }), flows, body }
+    return await needs.interactive(guarded, async (confirmed) => {
+      const { new_password, logout_devices } = parsePart(
+        api.changePassword.body,
+        confirmed.body,
+        'body',
+      )
+      if (new_password === undefined) throw missing('new_password')
+      const user = who?.user ?? (await ownerOfAddress(needs, confirmed.session))
+      await needs.accounts.setPassword(user, new_password)
+      if (logout_devices !== false) await needs.sessions.logoutAll(user, who?.device)
+      return {}
+    })
+  }),
   route(api.deactivateAccount, async ({ body }, who) =>
     needs.interactive(
       { operation: 'deactivate', who, flows: byPassword, body },
@@ -58,7 +62,6 @@ export const accountRoutes = (needs: AccountRouteNeeds) => [
       },
     ),
   ),
-  route(api.getThirdPartyIds, () => ({ threepids: [] })),
 ]
 
 type RegisterBody = ReturnType<typeof parseRegistration>
@@ -78,26 +81,51 @@ async function registerUser(needs: AccountRouteNeeds, body: RegisterBody) {
     const { username: localpart, password } = request
     const user = await needs.accounts.register({ ...given({ localpart }), password })
     await confirmed.remember({ user_id: user })
+    const address = await needs.addresses.confirmedBy(confirmed.session)
+    if (address !== undefined) await needs.addresses.add(user, address)
     return await sessionReply(needs, user, request)
   })
 }
 
-function registrationFlows({ config }: AccountRouteNeeds): readonly (readonly Stage[])[] {
+/** With mail an address may be given, or has to be where the operator wants that. */
+function registrationFlows(needs: AccountRouteNeeds): readonly (readonly Stage[])[] {
+  const { config, addresses } = needs
+  const byAddress = ['m.login.email.identity'] as const
+  const needsAddress = addresses.enabled && config.registrationNeedsAddress === true
   switch (config.registration) {
     case 'closed':
       throw forbidden('Registration is closed on this server')
     case 'open':
-      return [['m.login.dummy']]
-    case 'token':
-      return [['m.login.registration_token']]
+      if (needsAddress) return [byAddress]
+      return addresses.enabled ? [['m.login.dummy'], byAddress] : [['m.login.dummy']]
+    case 'token': {
+      const byToken = ['m.login.registration_token'] as const
+      if (needsAddress) return [[...byToken, ...byAddress]]
+      return addresses.enabled ? [byToken, [...byToken, ...byAddress]] : [byToken]
+    }
     default:
       return config.registration satisfies never
   }
 }
 
+/** Who has forgotten the password proves the address of the account. */
+function passwordFlows({ addresses }: AccountRouteNeeds, isKnown: boolean) {
+  const byAddress: readonly Stage[] = ['m.login.email.identity']
+  if (isKnown) return addresses.enabled ? [...byPassword, byAddress] : byPassword
+  if (!addresses.enabled) throw new MatrixError('M_MISSING_TOKEN', 'No access token')
+  return [byAddress]
+}
+
+async function ownerOfAddress({ addresses }: AccountRouteNeeds, session: string): Promise<UserId> {
+  const address = await addresses.confirmedBy(session)
+  const owner = address && (await addresses.ownerOf(address))
+  if (owner === undefined) throw forbidden('The address belongs to no account')
+  return owner
+}
+
 async function registerGuest(needs: AccountRouteNeeds, body: RegisterBody) {
   if (!needs.config.guests) {
-    throw new MatrixError('M_GUEST_ACCESS_FORBIDDEN', 'Guests are not admitted here')
+    throw noGuests('Guests are not admitted here')
   }
   const user = await needs.accounts.register({ guest: true })
   const { initial_device_display_name } = body
@@ -120,6 +148,10 @@ async function sessionReply(
   body: RegisterBody,
 ) {
   return body.inhibit_login ? { user_id: user } : await startSession(needs.sessions, user, body)
+}
+
+function noGuests(why: string): MatrixError {
+  return new MatrixError('M_GUEST_ACCESS_FORBIDDEN', why)
 }
 
 function missing(field: string): MatrixError {

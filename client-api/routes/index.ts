@@ -3,6 +3,7 @@ import type { Interactive } from '../interactive-auth.ts'
 import type { ClientApiNeeds } from '../needs.ts'
 import type { Route } from '../router.ts'
 import { accountRoutes } from './account.ts'
+import { addressRoutes } from './addresses.ts'
 import { adminRoutes } from './admin.ts'
 import { federationAdminRoutes } from './admin-federation.ts'
 import { roomAdminRoutes } from './admin-rooms.ts'
@@ -43,6 +44,7 @@ export function createRoutes(needs: RouteNeeds): readonly Route[] {
     ...miscRoutes(needs),
     ...sessionRoutes(needs),
     ...accountRoutes(needs),
+    ...addressRoutes(needs),
     ...syncRoutes(needs),
     ...slidingSyncRoutes(needs),
     ...oldSyncRoutes(needs),

@@ -2,7 +2,7 @@ import type { Sessions, Tokens } from '../../homeserver/accounts/sessions.ts'
 import * as api from '../../spec/api/client/session.ts'
 import { forbidden, MatrixError } from '../../spec/errors.ts'
 import { type DeviceId, serverOfUser, type UserId } from '../../spec/ids.ts'
-import type { JsonObject } from '../../spec/json.ts'
+import { type JsonObject, objectAt, stringAt } from '../../spec/json.ts'
 import { given } from '../given.ts'
 import { identifiedUser } from '../identifier.ts'
 import type { ClientApiNeeds } from '../needs.ts'
@@ -10,7 +10,7 @@ import { openRoute, route } from '../router.ts'
 
 export type SessionRouteNeeds = Pick<
   ClientApiNeeds,
-  'accounts' | 'sessions' | 'config' | 'appservices'
+  'accounts' | 'addresses' | 'sessions' | 'config' | 'appservices'
 > & { readonly takeBudget: (limit: 'login', key: string) => void }
 
 /** Log-in, log-out and whose a token is. */
@@ -48,11 +48,24 @@ async function checkPassword(needs: SessionRouteNeeds, body: LoginBody): Promise
     throw new MatrixError('M_UNKNOWN', 'Unknown login type', { status: 400 })
   }
   if (body.password === undefined) throw new MatrixError('M_MISSING_PARAM', 'password: missing')
-  const user = identifiedUser(body, needs.config.serverName)
+  const user = identifiedUser(body, needs.config.serverName) ?? (await ownerOfAddress(needs, body))
   if (user === undefined) throw forbidden('Invalid username or password')
   needs.takeBudget('login', `password ${user}`)
   if (await needs.accounts.verifyPassword(user, body.password)) return user
   throw forbidden('Invalid username or password')
+}
+
+/** Who signs in by a mail address. */
+async function ownerOfAddress(
+  { addresses }: SessionRouteNeeds,
+  body: JsonObject,
+): Promise<UserId | undefined> {
+  const identifier = objectAt(body, 'identifier') ?? {}
+  const address = stringAt(identifier, 'address')
+  const isMail =
+    stringAt(identifier, 'type') === 'm.id.thirdparty' && stringAt(identifier, 'medium') === 'email'
+  if (!isMail || address === undefined || address.length > 320) return undefined
+  return await addresses.ownerOf({ medium: 'email', address: address.toLowerCase() })
 }
 
 type LoginBody = JsonObject & { readonly type: string; readonly password?: string }

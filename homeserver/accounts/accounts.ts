@@ -20,6 +20,7 @@ import type { Clock } from '../platform/clock.ts'
 import type { Random } from '../platform/random.ts'
 import type { LogEntry, LogWriter } from '../stream/log.ts'
 import { writeDone } from '../stream/settled.ts'
+import { deleteAddresses } from './address-queries.ts'
 import { createPasswords } from './passwords.ts'
 import * as queries from './queries.ts'
 
@@ -165,6 +166,7 @@ export function createAccounts(needs: AccountsNeeds): Accounts {
 
   needs.jobs.handle(closeJob, async ({ payload }) => {
     const user = parseUserId(payload['user'])
+    await deleteAddresses(db, user)
     await needs.leaveRooms(user)
     if (payload['erase'] === true) await queries.deleteProfile(db, user)
     return undefined

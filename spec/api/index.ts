@@ -1,4 +1,5 @@
 import * as account from './client/account.ts'
+import * as addresses from './client/addresses.ts'
 import * as admin from './client/admin.ts'
 import * as adminFederation from './client/admin-federation.ts'
 import * as adminRooms from './client/admin-rooms.ts'
@@ -32,6 +33,7 @@ const modules = {
   ...misc,
   ...session,
   ...account,
+  ...addresses,
   ...sync,
   ...slidingSync,
   ...oldSync,

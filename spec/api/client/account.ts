@@ -54,7 +54,8 @@ export const checkRegistrationToken = endpoint({
 export const changePassword = endpoint({
   name: 'changePassword',
   method: 'POST',
-  auth: 'token',
+  // Who has forgotten it has no token.
+  auth: 'optional',
   rateLimit: 'login',
   errors: ['M_FORBIDDEN', 'M_WEAK_PASSWORD'],
   paths: ['/_matrix/client/v3/account/password'],
@@ -75,15 +76,4 @@ export const deactivateAccount = endpoint({
   paths: ['/_matrix/client/v3/account/deactivate'],
   body: z.object({ auth: authData, erase: z.boolean().exactOptional() }),
   reply: z.object({ id_server_unbind_result: z.enum(['success', 'no-support']) }),
-})
-
-export const getThirdPartyIds = endpoint({
-  name: 'getThirdPartyIds',
-  method: 'GET',
-  auth: 'token',
-  rateLimit: 'read',
-  paths: ['/_matrix/client/v3/account/3pid'],
-  reply: z.object({
-    threepids: z.array(z.looseObject({ medium: z.string(), address: z.string() })),
-  }),
 })
