@@ -27,7 +27,9 @@ import type { Json, JsonObject } from '../spec/json.ts'
 import { createClientApi } from './client-api.ts'
 import {
   noAddresses,
+  noDelays,
   noMedia,
+  noneOfThese,
   noPreviews,
   noPurges,
   noRooms,
@@ -91,7 +93,9 @@ async function start() {
     spaces: noSpaces,
     threadSubscriptions: noThreads,
     media: noMedia,
+    ...noneOfThese,
     addresses: noAddresses,
+    delays: noDelays,
     previews: noPreviews,
     openid: createOpenid({ ...common, random: systemRandom }),
     memberships,
@@ -114,6 +118,7 @@ async function start() {
       registrationSharedSecret: 'secret',
       guests: true,
       presence: true,
+      rendezvous: 'off',
       rateLimits: true,
       defaultRoomVersion: '12',
       bodySizeBytes: 1_048_576,

@@ -83,7 +83,7 @@ export function createDispatch(needs: DispatchNeeds) {
       needs.takeBudget(endpoint.rateLimit, who?.user ?? from.ip)
     }
     if (who !== undefined) needs.noteSeen?.(who, { ip: from.ip, agent: from.userAgent })
-    const body = endpoint.readsBody ? await bodyOf(req, needs.bodyLimits) : undefined
+    const body = endpoint.readsBody ? await bodyOf(endpoint, req, needs.bodyLimits) : undefined
     return await serve({ params, query, body, from }, who)
   }
 }
@@ -103,12 +103,17 @@ function queryOf(search: string): NodeJS.Dict<string | string[]> {
   return parseQuery(search, '&', '=', { maxKeys: limits.queryPairsMax })
 }
 
-/** Where a body is expected by PUT there has to be one; elsewhere nothing means `{}`. */
-async function bodyOf(req: IncomingMessage, bodyLimits: BodyLimits): Promise<Json> {
+/** Where a body is expected by PUT there has to be one, unless the endpoint does without; elsewhere nothing means `{}`. */
+async function bodyOf(
+  endpoint: Route['endpoint'],
+  req: IncomingMessage,
+  bodyLimits: BodyLimits,
+): Promise<Json | undefined> {
   const body = await readJson(req, bodyLimits)
   if (body !== undefined) return body
-  if (req.method === 'PUT') throw new MatrixError('M_NOT_JSON', 'The body is empty')
-  return {}
+  if (req.method !== 'PUT') return {}
+  if (endpoint.body.safeParse(undefined).success) return undefined
+  throw new MatrixError('M_NOT_JSON', 'The body is empty')
 }
 
 /** The connection cannot be used again when its request was not read to the end. */

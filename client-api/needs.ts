@@ -6,6 +6,7 @@ import type { Openid } from '../homeserver/accounts/openid.ts'
 import type { Profiles } from '../homeserver/accounts/profiles.ts'
 import type { Sessions } from '../homeserver/accounts/sessions.ts'
 import type { Config } from '../homeserver/config.ts'
+import type { Delays } from '../homeserver/delays/delays.ts'
 import type { Administration } from '../homeserver/destinations/administration.ts'
 import type { DehydratedDevices } from '../homeserver/encryption/dehydrated-devices.ts'
 import type { Encryption } from '../homeserver/encryption/encryption.ts'
@@ -29,8 +30,8 @@ import type { Spaces } from '../homeserver/rooms/hierarchy.ts'
 import type { JumpToDate } from '../homeserver/rooms/jump-to-date.ts'
 import type { Related } from '../homeserver/rooms/related.ts'
 import type { Memberships, Requester, Rooms } from '../homeserver/rooms/rooms.ts'
-import type { SlidingRequest } from '../homeserver/sync/sliding/request.ts'
 import type { OldSync } from '../homeserver/sync/old-sync.ts'
+import type { SlidingRequest } from '../homeserver/sync/sliding/request.ts'
 import type { AppserviceAccounts } from './authenticate.ts'
 
 /** The settings that matter at this border. */
@@ -57,6 +58,8 @@ export interface ClientApiConfig
   readonly registrationTokens?: readonly string[]
   /** Host and port for other servers, when they are not where the server name says. */
   readonly federationAddress?: string
+  /** Longest delay of an event that is sent later, in ms; none when absent or 0. */
+  readonly delayMaxMs?: number
   /** Mail address of whoever runs the server. */
   readonly adminContact?: string
 }
@@ -83,6 +86,7 @@ export interface ClientApiNeeds {
   readonly presence: Presence
   readonly notifications: Pick<Notifications, 'rules' | 'pushers' | 'notified'>
   readonly threadSubscriptions: ThreadSubscriptions
+  readonly delays: Delays
   readonly rooms: Rooms & JumpToDate & Related
   readonly spaces: Spaces
   readonly openid: Openid

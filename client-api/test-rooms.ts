@@ -1,4 +1,5 @@
 import type { Addresses } from '../homeserver/accounts/addresses.ts'
+import type { Delays } from '../homeserver/delays/delays.ts'
 import type { Purges } from '../homeserver/events/purges.ts'
 import type { Media } from '../homeserver/media/media.ts'
 import type { Previews } from '../homeserver/media/previews.ts'
@@ -8,6 +9,7 @@ import type { JumpToDate } from '../homeserver/rooms/jump-to-date.ts'
 import type { Related } from '../homeserver/rooms/related.ts'
 import type { Rooms } from '../homeserver/rooms/rooms.ts'
 import { notFound } from '../spec/errors.ts'
+import type { ClientApiNeeds } from './needs.ts'
 
 const absent = async (): Promise<never> => {
   throw notFound('room')
@@ -77,6 +79,13 @@ export const noMedia: Media = {
   },
 }
 
+/** For tests: an engine that keeps no device asleep, lets no devices meet, and knows no syncs of old. */
+export const noneOfThese: Pick<ClientApiNeeds, 'dehydratedDevices' | 'rendezvous' | 'oldSync'> = {
+  dehydratedDevices: { get: absent, put: absent, delete: absent, messages: absent },
+  rendezvous: { create: absent, get: absent, put: absent, delete: absent },
+  oldSync: { snapshot: absent, roomSnapshot: absent, stream: absent, event: absent },
+}
+
 /** For tests: an engine that sends no mail. */
 export const noAddresses: Addresses = {
   enabled: false,
@@ -93,6 +102,9 @@ export const noAddresses: Addresses = {
   delete: async () => false,
   deleteAll: async () => {},
 }
+
+/** For tests: an engine that sends nothing later. */
+export const noDelays: Delays = { add: absent, act: absent, of: async () => [], get: absent }
 
 /** For tests: an engine that fetches no pages. */
 export const noPreviews: Pick<Previews, 'of'> = { of: absent }

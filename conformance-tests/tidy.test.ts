@@ -129,7 +129,7 @@ describe('the slices of the engine', () => {
     ['events'],
     ['rooms'],
     ['accounts', 'encryption', 'presence', 'receipts', 'notifications', 'media', 'search', 'sync'],
-    ['appservices'],
+    ['appservices', 'delays', 'notices'],
     ['extensions'],
   ]
   const layerOf = (name: string) => layers.findIndex((names) => names.includes(name))

@@ -16,6 +16,7 @@ import { createSessions } from './accounts/sessions.ts'
 import { loadAppservices } from './appservices/appservices.ts'
 import { type Config, mediaFolder } from './config.ts'
 import type { Database } from './database/database.ts'
+import { createDelays } from './delays/delays.ts'
 import { createDehydratedDevices } from './encryption/dehydrated-devices.ts'
 import { createDeviceLists } from './encryption/device-lists.ts'
 import { createEncryption } from './encryption/encryption.ts'
@@ -179,20 +180,27 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     ...{ purges, deletions, media, previews },
     ...{ receipts, typing, presence, notifications, threadSubscriptions },
   }
+  const delays = createDelays({
+    ...{ ...base, ...slices, writer, log: needs.log },
+    ...{ delayMaxMs: config.delayMaxMs, perUserMax: config.delaysPerUser },
+  })
   const sync = createSync({ ...base, ...slices, log: needs.log })
   const oldSync = createOldSync({ ...base, ...slices, sync })
 
   return {
     ...slices,
     sync,
+    delays,
     oldSync,
     stream,
     async start(): Promise<void> {
       await stream.start()
       jobs.start()
+      delays.start()
       notifications.start()
     },
     async [Symbol.asyncDispose](): Promise<void> {
+      await delays[Symbol.asyncDispose]()
       await jobs[Symbol.asyncDispose]()
       await notifications[Symbol.asyncDispose]()
       introductions[Symbol.dispose]()

@@ -115,6 +115,13 @@ export const settingsSchema = z.strictObject({
     ['rooms', 'notifications'],
     'What the number on an app’s badge counts: rooms with something unread, or notifications.',
   ),
+  delayMaxMs: integer(
+    86_400_000,
+    0,
+    31_536_000_000,
+    'Longest delay after which events may be sent, as calls use it; 0 delays none.',
+  ),
+  delaysPerUser: integer(100, 1, 10_000, 'Most delayed events that one user may have waiting.'),
   appserviceFiles: list('Registrations of bridges and bots (YAML files).'),
 
   // Mail

@@ -8,6 +8,7 @@ import { adminRoutes } from './admin.ts'
 import { federationAdminRoutes } from './admin-federation.ts'
 import { roomAdminRoutes } from './admin-rooms.ts'
 import { dehydratedDeviceRoutes } from './dehydrated-devices.ts'
+import { delayRoutes } from './delays.ts'
 import { deviceRoutes } from './devices.ts'
 import { directoryRoutes } from './directory.ts'
 import { encryptionRoutes } from './encryption.ts'
@@ -52,6 +53,7 @@ export function createRoutes(needs: RouteNeeds): readonly Route[] {
     ...relationRoutes(needs),
     ...jumpRoutes(needs),
     ...sendingRoutes(needs),
+    ...delayRoutes(needs),
     ...roomRoutes(needs),
     ...directoryRoutes(needs),
     ...spaceRoutes(needs),

@@ -58,9 +58,17 @@ const unstable_features = {
   'uk.tcpip.msc4133.stable': true,
 }
 
-function featuresOf({ rendezvous }: Pick<ClientApiNeeds['config'], 'rendezvous'>) {
+function featuresOf({
+  rendezvous,
+  delayMaxMs = 0,
+}: Pick<ClientApiNeeds['config'], 'rendezvous' | 'delayMaxMs'>) {
   const offered = rendezvous !== 'off'
-  return { 'io.element.msc4388': offered, ...unstable_features, 'org.matrix.msc4108': offered }
+  return {
+    'io.element.msc4388': offered,
+    ...unstable_features,
+    'org.matrix.msc4108': offered,
+    'org.matrix.msc4140': delayMaxMs > 0,
+  }
 }
 
 /** {@link https://spec.matrix.org/v1.19/client-server-api/#capabilities-negotiation} */

@@ -25,6 +25,12 @@ function setUp() {
         return eventId
       },
     },
+    delays: {
+      add: async (who, draft, delayMs) => {
+        asked.push(['delay', who.user, draft, delayMs])
+        return 'a-delay'
+      },
+    },
   })
   const byToken = (token: string) => (token === 'service' ? service : undefined)
   const server = testServer(routes, { appservices: { byToken } })
@@ -45,6 +51,27 @@ describe('sending', () => {
     expect(asked).toEqual([
       ['send', '@alice:example.org', { room, type: 'm.room.message', content: body, txn }],
     ])
+  })
+
+  it('keeps for later what comes with a delay', async () => {
+    const { asked, server } = setUp()
+    await using api = await server
+    const path = `/v3/rooms/${room}/state/a.b/key?org.matrix.msc4140.delay=500`
+    const answer = await api.ask('PUT', path, { token: 'alice', body: { a: 1 } })
+    expect(answer).toMatchObject({ status: 200, json: { delay_id: 'a-delay' } })
+    const draft = { room, type: 'a.b', stateKey: 'key', content: { a: 1 } }
+    expect(asked).toEqual([['delay', '@alice:example.org', draft, 500]])
+  })
+
+  it('takes no empty body for content', async () => {
+    const { asked, server } = setUp()
+    await using api = await server
+    const path = `/v3/rooms/${room}/send/a.b/t1`
+    expect(await api.ask('PUT', path, { token: 'alice' })).toMatchObject({
+      status: 400,
+      json: { errcode: 'M_NOT_JSON' },
+    })
+    expect(asked).toEqual([])
   })
 
   it('puts state under an empty key when there is none', async () => {

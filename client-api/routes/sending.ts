@@ -1,27 +1,38 @@
-import type { Requester, Rooms, TxnKey } from '../../homeserver/rooms/rooms.ts'
+import type { Delays } from '../../homeserver/delays/delays.ts'
+import type { Draft, Requester, Rooms, TxnKey } from '../../homeserver/rooms/rooms.ts'
 import * as api from '../../spec/api/client/sending.ts'
+import { MatrixError } from '../../spec/errors.ts'
 import { type EventId, parseDeviceId, parseEventId } from '../../spec/ids.ts'
-import { stringAt } from '../../spec/json.ts'
+import { type JsonObject, stringAt } from '../../spec/json.ts'
 import { given } from '../given.ts'
 import { route } from '../router.ts'
 
 /** Events into rooms. */
-export const sendingRoutes = ({ rooms }: { readonly rooms: Pick<Rooms, 'send' | 'redact'> }) => [
+export const sendingRoutes = ({
+  rooms,
+  delays,
+}: {
+  readonly rooms: Pick<Rooms, 'send' | 'redact'>
+  readonly delays: Pick<Delays, 'add'>
+}) => [
   route(api.sendMessage, async ({ params, query, body }, who) => {
     const { roomId: room, eventType: type, txnId } = params
     const txn = txnKey(who, `send/${room}/${type}`, txnId)
     // A redaction sent as any other event is one all the same.
-    const redacts = type === 'm.room.redaction' ? stringAt(body, 'redacts') : undefined
+    const content = contentOf(body, query)
+    const redacts = type === 'm.room.redaction' ? stringAt(content, 'redacts') : undefined
     if (redacts !== undefined) {
-      const reason = stringAt(body, 'reason')
+      const reason = stringAt(content, 'reason')
       return sent(await rooms.redact(who, room, parseEventId(redacts), reason, txn))
     }
-    return sent(await rooms.send(who, { room, type, content: body, txn, ...timestamp(who, query) }))
+    const draft = { room, type, content, txn, ...timestamp(who, query) }
+    return await send({ rooms, delays }, who, draft, query)
   }),
   route(api.setState, async ({ params, query, body }, who) => {
     const { roomId: room, eventType: type, stateKey } = params
-    const draft = { room, type, stateKey, content: body, ...timestamp(who, query) }
-    return sent(await rooms.send(who, draft))
+    const content = contentOf(body, query)
+    const draft = { room, type, stateKey, content, ...timestamp(who, query) }
+    return await send({ rooms, delays }, who, draft, query)
   }),
   route(api.redactEvent, async ({ params, body }, who) => {
     const { roomId: room, eventId, txnId } = params
@@ -29,6 +40,28 @@ export const sendingRoutes = ({ rooms }: { readonly rooms: Pick<Rooms, 'send' | 
     return sent(await rooms.redact(who, room, eventId, body.reason, txn))
   }),
 ]
+
+interface Delay {
+  readonly 'org.matrix.msc4140.delay'?: number
+}
+
+/** Only the repetition of a delayed event, which has it already, may come without content. */
+function contentOf(body: JsonObject | undefined, query: Delay): JsonObject {
+  if (body !== undefined) return body
+  if (query['org.matrix.msc4140.delay'] !== undefined) return {}
+  throw new MatrixError('M_NOT_JSON', 'The body is empty')
+}
+
+/** Sends an event now, or keeps it for later. */
+async function send(
+  { rooms, delays }: { readonly rooms: Pick<Rooms, 'send'>; readonly delays: Pick<Delays, 'add'> },
+  who: Requester,
+  draft: Draft,
+  { 'org.matrix.msc4140.delay': delayMs }: Delay,
+) {
+  if (delayMs === undefined) return sent(await rooms.send(who, draft))
+  return { delay_id: await delays.add(who, draft, delayMs) }
+}
 
 const sent = (event: EventId) => ({ event_id: event })
 

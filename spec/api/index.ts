@@ -4,6 +4,7 @@ import * as admin from './client/admin.ts'
 import * as adminFederation from './client/admin-federation.ts'
 import * as adminRooms from './client/admin-rooms.ts'
 import * as dehydratedDevices from './client/dehydrated-devices.ts'
+import * as delays from './client/delays.ts'
 import * as directory from './client/directory.ts'
 import * as encryption from './client/encryption.ts'
 import * as ephemeral from './client/ephemeral.ts'
@@ -41,6 +42,7 @@ const modules = {
   ...relations,
   ...jumpToDate,
   ...sending,
+  ...delays,
   ...rooms,
   ...directory,
   ...spaces,

@@ -5,9 +5,19 @@ import { jsonObject, openObject, queryInteger, reason } from '../fields.ts'
 
 const eventType = z.string().min(1).max(255)
 const txnId = z.string().min(1).max(255)
-/** Application services may say when an event was sent, in milliseconds since the epoch. */
-const timestamp = { ts: queryInteger({ min: 0 }).exactOptional() }
+/**
+ * Application services may say when an event was sent, in milliseconds since the epoch; and anybody, after how many
+ * milliseconds it is to be sent (MSC4140).
+ */
+const times = {
+  ts: queryInteger({ min: 0 }).exactOptional(),
+  'org.matrix.msc4140.delay': queryInteger({ min: 0 }).exactOptional(),
+}
 const sent = z.object({ event_id: eventIdSchema })
+/** A delayed event has no id yet. */
+const sentOrDelayed = z.union([sent, z.object({ delay_id: z.string() })])
+/** The repetition of a delayed event may come without its content. */
+const content = jsonObject.optional()
 
 export const sendMessage = endpoint({
   name: 'sendMessage',
@@ -17,9 +27,9 @@ export const sendMessage = endpoint({
   errors: ['M_FORBIDDEN', 'M_TOO_LARGE'],
   paths: ['/_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}'],
   params: { roomId: roomIdSchema, eventType, txnId },
-  query: timestamp,
-  body: jsonObject,
-  reply: sent,
+  query: times,
+  body: content,
+  reply: sentOrDelayed,
 })
 
 export const setState = endpoint({
@@ -34,9 +44,9 @@ export const setState = endpoint({
     '/_matrix/client/v3/rooms/{roomId}/state/{eventType}',
   ],
   params: { roomId: roomIdSchema, eventType, stateKey: z.string().max(255).default('') },
-  query: timestamp,
-  body: jsonObject,
-  reply: sent,
+  query: times,
+  body: content,
+  reply: sentOrDelayed,
 })
 
 export const redactEvent = endpoint({
