@@ -169,7 +169,9 @@ export function createSync(needs: SyncNeeds): Sync {
       const filter = await filters.read(user, request.filter)
       const asked: Asked = { ...request, user, device, filter }
       const deadline = clock.now() + timeoutMs
-      presence.touch(who, request.setPresence)
+      const touch = () => presence.touch(who, request.setPresence)
+      const stay = request.setPresence === 'offline' ? undefined : { everyMs: touchMs, call: touch }
+      touch()
       for (let since = await begin(asked, request.since); ; ) {
         const watch = await waiters.watch(user)
         if (since === undefined || fullState) return await whole(asked, since)
@@ -179,8 +181,7 @@ export function createSync(needs: SyncNeeds): Sync {
           return await answer(asked, found)
         // Up to there is nothing for this client: it goes on from there.
         since = found.seen
-        await watch.wait(since, device, Math.min(restMs, touchMs), signal)
-        presence.touch(who, request.setPresence)
+        await watch.wait(since, device, restMs, signal, stay)
       }
     },
   }

@@ -146,6 +146,20 @@ describe('a wait', () => {
     await watch.wait(seen, phone, 30_000, never)
   })
 
+  it('does something now and then meanwhile, and no more when it is over', async () => {
+    const watch = await house.waiters.watch(alice)
+    let calls = 0
+    const stay = { everyMs: 15_000, call: () => calls++ }
+    const waiting = watch.wait(seen, phone, 100_000, never, stay)
+    await house.clock.advance(50_000)
+    expect(calls).toBe(3)
+    house.tell('event', { room })
+    await waiting
+    expect(house.clock.waiting).toBe(0)
+    await house.clock.advance(50_000)
+    expect(calls).toBe(3)
+  })
+
   it('ends with its time and with its signal', async () => {
     const watch = await house.waiters.watch(alice)
     const timed = watch.wait(seen, phone, 1_000, never)

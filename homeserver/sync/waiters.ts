@@ -40,7 +40,14 @@ export interface Watch {
     device: DeviceId | undefined,
     timeoutMs: number,
     signal: AbortSignal,
+    stay?: Stay,
   ): Promise<void>
+}
+
+/** What is done now and then while somebody waits. */
+export interface Stay {
+  readonly everyMs: number
+  readonly call: () => void
 }
 
 interface Needs extends MarkNeeds {
@@ -79,13 +86,25 @@ export function createWaiters(needs: Needs): Waiters {
         },
         hasPresence: (seen) => one.presence > seen.presence,
         enter: (room) => users.enter(one, room),
-        async wait(seen, device, timeoutMs, signal) {
+        async wait(seen, device, timeoutMs, signal, stay) {
           if (signal.aborted || isBehind(one, seen, device)) return
+          const staying = stay && repeat(deadlines, stay)
           await wait(deadlines, one, device, timeoutMs, signal)
+          staying?.()
         },
       }
     },
   }
+}
+
+/** Calls until the answer is called. */
+function repeat(deadlines: Deadlines, { everyMs, call }: Stay): () => void {
+  let cancel = deadlines.add(everyMs, again)
+  function again(): void {
+    call()
+    cancel = deadlines.add(everyMs, again)
+  }
+  return () => cancel()
 }
 
 function wait(
