@@ -62,6 +62,7 @@ async function start(changed: Partial<ClientApiConfig> = {}) {
     registrationSharedSecret: sharedSecret,
     guests: true,
     presence: true,
+    rendezvous: 'off',
     rateLimits: false,
     defaultRoomVersion: '12',
     bodySizeBytes: 65_536,

@@ -20,7 +20,8 @@ async function put(client: Client, deviceId = `${unique('dehydrated')}/+`) {
     fallback_keys: oneTimeKey(keys, 'F', { fallback: true }),
   }
   expect(await client.call('PUT', dehydrated, { body })).toEqual({ device_id: deviceId })
-  return { deviceId, keys: body.device_keys }
+  const deviceKeys: Body = body.device_keys
+  return { deviceId, keys: deviceKeys }
 }
 
 async function devicesOf(client: Client, asker: Client): Promise<Body> {

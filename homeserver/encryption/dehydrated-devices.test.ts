@@ -13,7 +13,8 @@ beforeAll(async () => {
     ...{ encryption: test.encryption, toDevice: test.toDevice },
     sessions: {
       deleteDevices: async () => {},
-      deviceNames: async (users) => new Map(users.map((user) => [user, test.devices.get(user)])),
+      deviceNames: async (users) =>
+        new Map(users.map((user) => [user, test.devices.get(user) ?? new Map()])),
     },
   })
 })
