@@ -26,6 +26,8 @@ const identity: Identity = {
     const keys = [{ publicKey: key.publicKey, validityUrl }]
     return { token: `token${stored.length}`, displayName: 'b...@e...', keys }
   },
+  bind: () => Promise.reject(new Error('not asked here')),
+  unbind: async () => false,
   isKeyValid: async (url, publicKey) =>
     isValid && url === validityUrl && publicKey === key.publicKey,
 }
