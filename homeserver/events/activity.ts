@@ -69,5 +69,18 @@ export function createActivities(needs: {
     }
   })
 
-  return { of: (rooms) => cache.getMany(rooms) }
+  return {
+    async of(rooms) {
+      const found = new Map<RoomId, Activity>()
+      const missing: RoomId[] = []
+      for (const room of rooms) {
+        const known = cache.peek(room)
+        if (known === undefined) missing.push(room)
+        else found.set(room, known)
+      }
+      if (missing.length === 0) return found
+      for (const [room, read] of await cache.getMany(missing)) found.set(room, read)
+      return found
+    },
+  }
 }

@@ -15,7 +15,7 @@ import type { Clock } from '../platform/clock.ts'
 import type { Logger } from '../platform/log.ts'
 import type { Random } from '../platform/random.ts'
 import type { KeyRing, Remote } from '../ports.ts'
-import { createSnapshots } from '../state/state.ts'
+import { createSnapshots, readCurrentTypes } from '../state/state.ts'
 import type { LogRow, LogWriter, Tail } from '../stream/log.ts'
 import type { RunningProcesses } from '../stream/processes.ts'
 import { createAcceptor } from './accept.ts'
@@ -189,6 +189,16 @@ export function createEvents(given: EventsNeeds): Events {
       return nr === undefined
         ? undefined
         : (store.peekNumber(nr) ?? (await store.byNumber([nr])).get(nr))
+    },
+    async currentOfRooms(rooms, types) {
+      const entries = await readCurrentTypes(db, rooms, types)
+      const found = new Map<RoomId, StoredEvent[]>()
+      for (const event of (await store.byNumber(entries.map(({ nr }) => nr))).values()) {
+        const known = found.get(event.pdu.roomId)
+        if (known === undefined) found.set(event.pdu.roomId, [event])
+        else known.push(event)
+      }
+      return found
     },
     async currentOfType(room, type) {
       const nrs: number[] = []

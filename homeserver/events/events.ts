@@ -84,6 +84,11 @@ export interface Events {
   /** Current state of a room: committed, as this process has seen it. Cached; do not modify. */
   currentState(room: RoomId): Promise<ReadonlyMap<StateKey, StoredEvent>>
   currentEntry(room: RoomId, type: string, stateKey: string): Promise<StoredEvent | undefined>
+  /** Current state events of certain types, with an empty state key, of many rooms at once; not from what is cached of rooms. */
+  currentOfRooms(
+    rooms: readonly RoomId[],
+    types: readonly string[],
+  ): Promise<ReadonlyMap<RoomId, readonly StoredEvent[]>>
   /** The current state events of one type. */
   currentOfType(room: RoomId, type: string): Promise<readonly StoredEvent[]>
   /**

@@ -7,7 +7,7 @@ import type { RoomId } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
 import type { Database, Db } from '../database/database.ts'
 import { createCache } from '../platform/cache.ts'
-import { currentStateOf, deleteCurrentState, nodesOf } from './queries.ts'
+import { currentStateOf, currentStateOfTypes, deleteCurrentState, nodesOf } from './queries.ts'
 import {
   build,
   decodeNode,
@@ -99,6 +99,16 @@ export async function readCurrentState(db: Db, room: RoomId): Promise<Map<StateK
     state.set(stateKeyOf(type, state_key), event_nr)
   }
   return state
+}
+
+/** Which events hold the entries of certain types with an empty state key, of many rooms. */
+export async function readCurrentTypes(
+  db: Db,
+  rooms: readonly RoomId[],
+  types: readonly string[],
+): Promise<readonly { readonly room: string; readonly type: string; readonly nr: number }[]> {
+  const rows = await currentStateOfTypes(db, rooms, types)
+  return rows.map(({ room_id: room, type, event_nr: nr }) => ({ room, type, nr }))
 }
 
 /** Forgets the current state of a room that is not here, such as what an import that failed has left. */

@@ -1,7 +1,12 @@
+import type { RoomId } from '../../../spec/ids.ts'
 import { isObject, type JsonObject, stringAt } from '../../../spec/json.ts'
 import type { Events } from '../../events/events.ts'
+import { isPurge } from '../../events/purged.ts'
+import { isEventPayload } from '../../events/room-views.ts'
 import type { StoredEvent } from '../../events/stored-event.ts'
+import { createCache } from '../../platform/cache.ts'
 import type { MembershipRow } from '../../rooms/rooms.ts'
+import type { LogRow, Tail } from '../../stream/log.ts'
 import type { StrippedNeeds } from '../stripped-state.ts'
 
 /** What a list may be filtered by, of the room's state as far as the user may see it. */
@@ -12,52 +17,109 @@ export interface RoomFacts {
   readonly name: string
 }
 
+/** Facts of each room of these memberships; those of rooms one is in are at hand for everybody in them. */
+export type ReadFacts = (rows: readonly MembershipRow[]) => Promise<ReadonlyMap<RoomId, RoomFacts>>
+
 export interface FactsNeeds {
-  readonly events: Pick<Events, 'get' | 'currentEntry' | 'stateEntry'>
+  readonly events: Pick<Events, 'get' | 'stateEntry' | 'currentOfRooms'>
   readonly strippedState: StrippedNeeds['strippedState']
 }
 
-type Read = (type: string) => Promise<JsonObject | undefined>
+const roomsMax = 100_000
+const factTypes: ReadonlySet<string> = new Set([
+  'm.room.create',
+  'm.room.encryption',
+  'm.room.name',
+])
+const unknown: RoomFacts = { type: null, isEncrypted: false, name: '' }
 
-export async function factsOf(needs: FactsNeeds, row: MembershipRow): Promise<RoomFacts> {
-  const read = await readerFor(needs, row)
-  const [create, encryption, name] = await Promise.all([
-    read('m.room.create'),
-    read('m.room.encryption'),
-    read('m.room.name'),
-  ])
-  return {
-    type: (create && stringAt(create, 'type')) ?? null,
-    // A room stays encrypted, whatever becomes of the event that says so.
-    isEncrypted: encryption !== undefined,
-    name: (name && stringAt(name, 'name')) ?? '',
+/** Built after the events, which see rows first; before the tail starts. */
+export function createFacts(
+  needs: FactsNeeds & { readonly tail: Pick<Tail, 'subscribe'> },
+): ReadFacts {
+  const { events, tail } = needs
+  const cache = createCache<RoomId, RoomFacts>({
+    bound: { entriesMax: roomsMax },
+    load: async (rooms) => {
+      const found = await events.currentOfRooms(rooms, [...factTypes])
+      return new Map(rooms.map((room) => [room, factsIn(found.get(room) ?? [])]))
+    },
+  })
+  tail.subscribe('facts of rooms', (rows) => {
+    for (const row of rows) {
+      if (row.room !== undefined && mayChange(row)) cache.invalidate(row.room)
+    }
+  })
+
+  return async (rows) => {
+    const found = new Map<RoomId, RoomFacts>()
+    const missing: RoomId[] = []
+    for (const row of rows) {
+      if (row.membership !== 'join') {
+        const facts = await factsOutside(needs, row)
+        if (facts !== undefined) found.set(row.room, facts)
+        else missing.push(row.room)
+        continue
+      }
+      const known = cache.peek(row.room)
+      if (known === undefined) missing.push(row.room)
+      else found.set(row.room, known)
+    }
+    if (missing.length === 0) return found
+    for (const [room, facts] of await cache.getMany(missing)) found.set(room, facts)
+    return found
   }
 }
 
-/** Members see the state as it is, those who left as it was then, and those invited what they were told. */
-async function readerFor(needs: FactsNeeds, row: MembershipRow): Promise<Read> {
-  const { events, strippedState } = needs
-  const { room, membership, eventId } = row
-  const current: Read = async (type) => contentOf(await events.currentEntry(room, type, ''))
-  if (membership === 'join') return current
-  const own = (await events.get([eventId])).get(eventId)
-  const root = own?.stateAfter
-  const isOutside = membership === 'invite' || membership === 'knock'
-  if (root !== undefined) {
-    if (isOutside) return current
-    return async (type) => contentOf(await events.stateEntry(root, type, ''))
+/** State that is resolved anew may be any; a redaction may take a name away. */
+function mayChange(row: LogRow): boolean {
+  const { kind, payload } = row
+  if (kind !== 'event') return kind === 'state' || isPurge(row)
+  if (!isEventPayload(payload)) return true
+  const { event, changesState, redacts } = payload
+  return redacts !== undefined || (changesState && factTypes.has(event.pdu.type))
+}
+
+/**
+ * Who left sees the room as it was then, and who is invited what they were told, or nothing of their own: then it is what
+ * the room is now.
+ */
+async function factsOutside(
+  { events, strippedState }: FactsNeeds,
+  row: MembershipRow,
+): Promise<RoomFacts | undefined> {
+  const root = (await events.get([row.eventId])).get(row.eventId)?.stateAfter
+  const isInvited = row.membership === 'invite' || row.membership === 'knock'
+  if (root === undefined) return isInvited ? factsTold(await strippedState(row)) : unknown
+  if (isInvited) return undefined
+  const entries = [...factTypes].map((type) => events.stateEntry(root, type, ''))
+  return factsIn((await Promise.all(entries)).filter((event) => event !== undefined))
+}
+
+function factsIn(events: readonly StoredEvent[]): RoomFacts {
+  const contents = new Map(events.map((event) => [event.pdu.type, contentOf(event)]))
+  return factsFrom(contents)
+}
+
+function factsTold(events: readonly JsonObject[]): RoomFacts {
+  const contents = new Map<string, JsonObject>()
+  for (const { type, state_key: key, content } of events) {
+    if (typeof type === 'string' && key === '' && isObject(content)) contents.set(type, content)
   }
-  const told = isOutside ? await strippedState(row) : []
-  return async (type) => {
-    const found = told.find((event) => event['type'] === type && event['state_key'] === '')
-    const content = found?.['content']
-    return isObject(content) ? content : undefined
+  return factsFrom(contents)
+}
+
+function factsFrom(contents: ReadonlyMap<string, JsonObject>): RoomFacts {
+  const textOf = (type: string, field: string) => stringAt(contents.get(type) ?? {}, field)
+  return {
+    type: textOf('m.room.create', 'type') ?? null,
+    // A room stays encrypted, whatever becomes of the event that says so.
+    isEncrypted: contents.has('m.room.encryption'),
+    name: textOf('m.room.name', 'name') ?? '',
   }
 }
 
 /** Of a redacted event what lists are filtered by is gone, but for the type of the room. */
-function contentOf(event: StoredEvent | undefined): JsonObject | undefined {
-  if (event === undefined) return undefined
-  const { type, content } = event.pdu
-  return event.redactedBy === undefined || type === 'm.room.create' ? content : {}
+function contentOf({ pdu, redactedBy }: StoredEvent): JsonObject {
+  return redactedBy === undefined || pdu.type === 'm.room.create' ? pdu.content : {}
 }

@@ -3,12 +3,13 @@ import type { RoomId, UserId } from '../../../spec/ids.ts'
 import { arrayAt } from '../../../spec/json.ts'
 import type { Events } from '../../events/events.ts'
 import type { MembershipRow } from '../../rooms/rooms.ts'
-import { type FactsNeeds, factsOf, type RoomFacts } from './facts.ts'
+import type { ReadFacts, RoomFacts } from './facts.ts'
 import type { ListFilters, ListRule, RoomRule } from './request.ts'
 import type { UserRooms } from './user-rooms.ts'
 
-export interface ListsNeeds extends FactsNeeds {
-  readonly events: FactsNeeds['events'] & Pick<Events, 'activity' | 'currentOfType'>
+export interface ListsNeeds {
+  readonly events: Pick<Events, 'activity' | 'currentOfType'>
+  readonly facts: ReadFacts
   readonly userRooms: UserRooms
 }
 
@@ -52,16 +53,11 @@ export async function windowsOf(
   lists: ReadonlyMap<string, ListRule>,
   rooms: readonly ListedRoom[],
 ): Promise<ReadonlyMap<string, ListWindow>> {
-  const facts = rememberedFacts(needs)
   const windows = new Map<string, ListWindow>()
   for (const [name, { filters, ranges }] of lists) {
     const matches = await testsOf(needs, user, filters, rooms)
-    const stateTest = stateTestOf(filters)
-    const found: RoomId[] = []
-    for (const room of rooms) {
-      if (!matches.every((test) => test(room))) continue
-      if (stateTest === undefined || stateTest(await facts(room.row))) found.push(room.row.room)
-    }
+    const wanted = rooms.filter((room) => matches.every((test) => test(room)))
+    const found = await filteredByState(needs.facts, filters, wanted)
     const all = [[0, Math.max(0, found.length - 1)] as const]
     windows.set(name, {
       count: found.length,
@@ -104,18 +100,7 @@ export function relevantRooms(
   return relevant
 }
 
-type Facts = (row: MembershipRow) => Promise<RoomFacts>
 type Test = (room: ListedRoom) => boolean
-
-/** Reads the state of a room once for all lists. */
-function rememberedFacts(needs: FactsNeeds): Facts {
-  const known = new Map<RoomId, Promise<RoomFacts>>()
-  return (row) => {
-    const facts = known.get(row.room) ?? factsOf(needs, row)
-    known.set(row.room, facts)
-    return facts
-  }
-}
 
 /** The tests that need no state of the room. */
 async function testsOf(
@@ -172,6 +157,21 @@ async function childrenOf(
     }
   }
   return children
+}
+
+async function filteredByState(
+  readFacts: ReadFacts,
+  filters: ListFilters,
+  rooms: readonly ListedRoom[],
+): Promise<readonly RoomId[]> {
+  const test = stateTestOf(filters)
+  const ids = rooms.map(({ row }) => row.room)
+  if (test === undefined) return ids
+  const facts = await readFacts(rooms.map(({ row }) => row))
+  return ids.filter((room) => {
+    const known = facts.get(room)
+    return known !== undefined && test(known)
+  })
 }
 
 function stateTestOf(filters: ListFilters): ((facts: RoomFacts) => boolean) | undefined {

@@ -20,6 +20,7 @@ import {
   type SlidingSince,
 } from './compose.ts'
 import { createConnections } from './connections.ts'
+import { createFacts, type FactsNeeds } from './facts.ts'
 import { createMemberSummaries } from './member-summaries.ts'
 import { readPos, unknownPos, writePos } from './pos.ts'
 import type { ConnectionKey } from './queries.ts'
@@ -36,9 +37,10 @@ export interface SlidingSync {
 export interface SlidingNeeds
   extends Omit<
     SlidingComposeNeeds,
-    'summaries' | 'userRooms' | 'threadNews' | 'memberships' | 'tail'
+    'summaries' | 'facts' | 'userRooms' | 'threadNews' | 'memberships' | 'tail'
   > {
   readonly db: Database
+  readonly events: SlidingComposeNeeds['events'] & FactsNeeds['events']
   readonly clock: Clock
   readonly tail: SlidingComposeNeeds['tail'] & Pick<Tail, 'subscribe'>
   readonly memberships: SlidingComposeNeeds['memberships'] & Pick<Memberships, 'ofRoom'>
@@ -71,6 +73,7 @@ export function createSlidingSync(needs: SlidingNeeds): SlidingSync {
   const parts: SlidingComposeNeeds = {
     ...needs,
     summaries: createMemberSummaries(needs),
+    facts: createFacts(needs),
     userRooms: createUserRooms(needs),
     threadNews: createThreadNews(needs),
   }
