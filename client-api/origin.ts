@@ -78,13 +78,32 @@ class RequestOrigin implements Origin {
     const abort = () => controller.abort()
     if (this.#res.closed || stopping?.aborted) abort()
     else {
-      stopping?.addEventListener('abort', abort)
+      const stopListening = stopping && whenStopping(stopping, abort)
       this.#res.once('close', () => {
-        stopping?.removeEventListener('abort', abort)
+        stopListening?.()
         // Who has the whole answer may go.
         if (!this.#res.writableEnded) abort()
       })
     }
     return controller.signal
   }
+}
+
+/** Requests that end when a process begins to stop. A signal looks through all its listeners for each that comes or goes. */
+const waiting = new WeakMap<AbortSignal, Set<() => void>>()
+
+function whenStopping(stopping: AbortSignal, call: () => void): () => void {
+  const calls = waiting.get(stopping) ?? listenOnce(stopping)
+  calls.add(call)
+  return () => void calls.delete(call)
+}
+
+function listenOnce(stopping: AbortSignal): Set<() => void> {
+  const calls = new Set<() => void>()
+  waiting.set(stopping, calls)
+  const callAll = () => {
+    for (const call of calls) call()
+  }
+  stopping.addEventListener('abort', callAll, { once: true })
+  return calls
 }
