@@ -47,6 +47,8 @@ export interface Notebook {
 
 interface PersonOptions {
   readonly encryption?: boolean
+  /** Show threads beside the main timeline. */
+  readonly threads?: boolean
   readonly notebook?: Notebook
 }
 
@@ -81,7 +83,7 @@ export async function signInAgain(
 async function personOf(
   server: Homeserver,
   session: { user_id: string; access_token?: string; device_id?: string },
-  { encryption, notebook }: PersonOptions,
+  { encryption, notebook, threads = false }: PersonOptions,
 ): Promise<Person> {
   const deviceId = session.device_id ?? ''
   const client = sdk.createClient({
@@ -94,7 +96,10 @@ async function personOf(
     ...(notebook && { cryptoCallbacks: callbacksOver(notebook) }),
   })
   if (encryption) await client.initRustCrypto({ useIndexedDB: false })
-  await client.startClient({ initialSyncLimit: timelineLimit, lazyLoadMembers: true })
+  await client.startClient({
+    ...{ initialSyncLimit: timelineLimit, lazyLoadMembers: true },
+    threadSupport: threads,
+  })
   await until(`${session.user_id} syncs`, () => client.isInitialSyncComplete())
 
   return {
