@@ -1,3 +1,4 @@
+import type { Pdu } from '../../spec/events/event.ts'
 import {
   isUserId,
   type RoomId,
@@ -8,7 +9,7 @@ import {
 import type { Database } from '../database/database.ts'
 import type { Events } from '../events/events.ts'
 import type { StoredEvent } from '../events/stored-event.ts'
-import { threadRootsOf } from '../events/threading.ts'
+import { threadRootOf, threadRootsOf } from '../events/threading.ts'
 import { type Receipt, type Receipts, receiptOf } from '../receipts/receipts.ts'
 import * as queries from './queries.ts'
 import {
@@ -21,6 +22,7 @@ import {
   type RoomCount,
   setThreads,
   sum,
+  uncount,
   unreadThreads,
 } from './room-count.ts'
 import { type Verdicts, type VerdictsNeeds, verdictsIn } from './verdicts.ts'
@@ -65,6 +67,9 @@ export function createCounting(needs: CountingNeeds) {
       const range = { after: storedTo, upTo, limit: recountMax }
       const missed = (await events.timeline(room, range)).events
       if (missed.length > 0) await countAll(count, await verdictsOf(count), missed.map(placed))
+      for (const { pdu } of missed) {
+        if (pdu.redacts !== undefined) await takeBack(count, pdu, storedTo)
+      }
       for (const user of await receipts.usersSince(room, storedTo)) {
         if (serverOfUser(user) === needs.serverName) await recount(count, user)
       }
@@ -83,6 +88,7 @@ export function createCounting(needs: CountingNeeds) {
         const { event } = row.payload
         if (event.pdu.stateKey !== undefined && asked.has(event.pdu.type)) count.isStale = true
         await countAll(count, await verdictsOf(count), [{ event, position: row.position }])
+        if (event.pdu.redacts !== undefined) await takeBack(count, event.pdu)
       } else {
         count.isStale = true
       }
@@ -119,9 +125,11 @@ export function createCounting(needs: CountingNeeds) {
       const { sender, stateKey } = event.pdu
       const thread = roots.get(event.pdu.eventId) ?? mainThread
       const forAll = verdicts.forAll(event)
-      countForAll(count, thread, forAll)
-      for (const member of verdicts.apart(event)) {
-        countApart(count, member.user, thread, verdicts.of(event, member), forAll)
+      if (event.redactedBy === undefined) {
+        countForAll(count, thread, forAll)
+        for (const member of verdicts.apart(event)) {
+          countApart(count, member.user, thread, verdicts.of(event, member), forAll)
+        }
       }
       // Whoever says something has read what was said before.
       if (verdicts.members.has(sender)) clearThread(count, sender, thread)
@@ -129,6 +137,33 @@ export function createCounting(needs: CountingNeeds) {
       if (joined?.since === position) setThreads(count, joined.user, read)
       count.lastEvent = Math.max(count.lastEvent, position)
       count.unstored += 1
+    }
+  }
+
+  /**
+   * Takes a redacted event out of the counts of those who have not read it: what a user has not read of a thread is the
+   * newest of it, so it is told by how many came later. `upTo`: what is later was never counted.
+   */
+  async function takeBack(count: RoomCount, redaction: Pdu, upTo = count.lastEvent): Promise<void> {
+    const id = redaction.redacts
+    const target = id === undefined ? undefined : (await events.get([id])).get(id)
+    const position = target?.position ?? 0
+    const isHere = target?.pdu.roomId === count.room && position > 0 && position <= upTo
+    if (target === undefined || !isHere || target.redactedBy !== redaction.eventId) return
+    const thread = (await threadRootOf(events, target)) ?? mainThread
+    const verdicts = await verdictsOf(count)
+    const range = { after: position, upTo: count.lastEvent, limit: recountMax }
+    const later = (await events.timeline(count.room, range)).events.filter(isCounted)
+    const roots = await threadRootsOf(events, later)
+    const ofThread = later.filter(({ pdu }) => (roots.get(pdu.eventId) ?? mainThread) === thread)
+    await verdicts.prepare([target, ...ofThread])
+    const forAll = ofThread.filter((event) => verdicts.forAll(event).notify).length
+    for (const member of verdicts.members.values()) {
+      const own = member.rules && ofThread.filter((event) => verdicts.of(event, member).notify)
+      const before = unreadThreads(count, member.user).get(thread)?.notify ?? 0
+      if (before > (own?.length ?? forAll)) {
+        uncount(count, member.user, thread, verdicts.of(target, member))
+      }
     }
   }
 
@@ -155,7 +190,7 @@ export function createCounting(needs: CountingNeeds) {
     for (const event of member === undefined ? [] : later) {
       const thread = roots.get(event.pdu.eventId) ?? mainThread
       if (event.pdu.sender === user) unread.delete(thread)
-      else if (member && (event.position ?? 0) > (floors.get(thread) ?? 0)) {
+      else if (isCounted(event) && member && (event.position ?? 0) > (floors.get(thread) ?? 0)) {
         unread.set(thread, sum(unread.get(thread), countOf(verdicts.of(event, member))))
       }
     }
@@ -194,6 +229,10 @@ function threadsByUser(rows: readonly queries.UnreadRow[]): Map<UserId, Map<stri
     users.set(user_id, threads.set(thread_id, { notify, highlight }))
   }
   return users
+}
+
+function isCounted({ redactedBy }: StoredEvent): boolean {
+  return redactedBy === undefined
 }
 
 function placed(event: StoredEvent): Placed {

@@ -81,6 +81,18 @@ export function countApart(
   threads.set(thread, difference(sum(threads.get(thread), countOf(verdict)), countOf(forAll)))
 }
 
+/** Takes an event out of what a user has not read. */
+export function uncount(
+  count: RoomCount,
+  user: UserId,
+  thread: string,
+  verdict: PushVerdict,
+): void {
+  if (!verdict.notify) return
+  const threads = ownThreads(count, user)
+  threads.set(thread, difference(threads.get(thread) ?? zero, countOf(verdict)))
+}
+
 /** What a user has not read, by thread. */
 export function unreadThreads(count: RoomCount, user: UserId): Threads {
   const own = count.own.get(user) ?? new Map<string, Count>()

@@ -237,3 +237,18 @@ it('counts nothing of whom a user ignores, from then on', async () => {
   await say(room, 'four')
   expect(await counts(alice, room)).toEqual({ notify: 3, highlight: 0 })
 })
+
+it('takes back what is redacted, from those who have not read it', async () => {
+  const room = roomOf('redactions')
+  const first = await say(room, 'one', { 'm.mentions': { user_ids: [alice] } })
+  const second = await say(room, 'two')
+  await say(room, 'three')
+  await receipts.mark(who(carol), room, 'm.read', second.pdu.eventId)
+  expect(await counts(alice, room)).toEqual({ notify: 3, highlight: 1 })
+  expect(await counts(carol, room)).toEqual({ notify: 1, highlight: 0 })
+  await events.redact(first)
+  expect(await counts(alice, room)).toEqual({ notify: 2, highlight: 0 })
+  expect(await counts(carol, room)).toEqual({ notify: 1, highlight: 0 })
+  await using again = start()
+  expect(await counts(alice, room, again)).toEqual({ notify: 2, highlight: 0 })
+})

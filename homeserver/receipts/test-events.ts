@@ -14,6 +14,8 @@ export interface TestEvents extends Pick<Events, 'get' | 'timeline' | 'rulesOf' 
     content: JsonObject,
     more?: { type?: string; stateKey?: string },
   ): Promise<StoredEvent>
+  /** Redacts an event by its sender. */
+  redact(target: StoredEvent): Promise<void>
 }
 
 export function createTestEvents(log: Pick<LogWriter, 'write'>): TestEvents {
@@ -64,6 +66,23 @@ export function createTestEvents(log: Pick<LogWriter, 'write'>): TestEvents {
       if (verdict.kind === 'done') Object.assign(event, { position: verdict.positions[0] })
       if (stateKey !== undefined) state.set(`${room}|${type}|${stateKey}`, event)
       return event
+    },
+    async redact({ pdu: { roomId, sender, eventId } }) {
+      const json = pduOf(roomId, sender, {}, 'm.room.redaction')
+      const event = {
+        nr: all.size,
+        pdu: { ...json, redacts: eventId },
+        text: '{}',
+        softFailed: false,
+      }
+      const redacted = all.get(eventId)
+      if (redacted === undefined) throw new Error('not an event of this test')
+      all.set(eventId, { ...redacted, redactedBy: event.pdu.eventId })
+      const payload = { event, changesState: false, redacts: eventId }
+      const entry = { kind: 'event', room: roomId, ref: String(event.nr), payload } as const
+      const verdict = await log.write({ entries: [entry] })
+      const position = verdict.kind === 'done' ? verdict.positions[0] : undefined
+      all.set(event.pdu.eventId, { ...event, ...(position !== undefined && { position }) })
     },
     async get(ids) {
       return new Map(
