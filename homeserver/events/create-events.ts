@@ -25,6 +25,7 @@ import { createAftermath } from './aftermath.ts'
 import { createAskMissing } from './asking.ts'
 import { createBackfill } from './backfill.ts'
 import { createBulkVerifier } from './bulk-verify.ts'
+import { createEntering } from './entering.ts'
 import type { EventPayload, Events } from './events.ts'
 import { createGaps } from './gaps.ts'
 import { createHistory } from './history.ts'
@@ -114,9 +115,11 @@ export function createEvents(given: EventsNeeds): Events {
     pending: turns.pending,
   })
   const policy = createPolicy({ ...given, views, store })
+  const entering = createEntering(given)
   const parts = {
     ...given,
     policy,
+    entering,
     store,
     snapshots,
     views,
@@ -240,6 +243,7 @@ export function createEvents(given: EventsNeeds): Events {
     },
     ...local,
     ...receiver,
+    entering: entering.entering,
     ...importer,
     ...history,
     backfill,

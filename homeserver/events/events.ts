@@ -117,6 +117,8 @@ export interface Events {
   historyPointAt(room: RoomId, position: number): Promise<HistoryPoint>
   /** Forward extremities with the newest depth. */
   extremities(room: RoomId): Promise<{ readonly ids: readonly EventId[]; readonly depth: number }>
+  /** Does what brings a room here; events that come for it in the meantime wait for the end of it. */
+  entering<T>(room: RoomId, task: () => Promise<T>): Promise<T>
   /**
    * THE way in for a PDU of another server, whatever the route: format, hash, signatures, gaps, auth (three times),
    * state, persist. Order within a room is kept. Never throws for a bad event.

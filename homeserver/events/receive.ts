@@ -15,9 +15,10 @@ import type { Logger } from '../platform/log.ts'
 import { createPerKeyQueue, QueueFullError } from '../platform/per-key-queue.ts'
 import type { Snapshots } from '../state/state.ts'
 import { type Accepted, type Acceptor, createOf } from './accept.ts'
+import type { Entering } from './entering.ts'
 import type { Events, Receipt } from './events.ts'
 import type { Gaps } from './gaps.ts'
-import { judge, refusalByOwn } from './judge.ts'
+import { judge, membersAmong, refusalByOwn } from './judge.ts'
 import type { Policy } from './policy.ts'
 import { pendingRedactions } from './queries.ts'
 import type { RoomViews } from './room-views.ts'
@@ -37,6 +38,7 @@ interface Needs {
   readonly verifier: Verifier
   readonly gaps: Gaps
   readonly policy: Policy
+  readonly entering: Pick<Entering, 'entered' | 'later'>
 }
 
 /** Batches of one server that may wait for one room, and tries when the room changed hands. */
@@ -96,11 +98,22 @@ export function createReceiver(needs: Needs): Receiver {
     options: Options,
   ) {
     const receipts = new Map<EventId, Receipt>()
-    const view = await views.get(room)
-    if (view === undefined || !view.isHere) return receipts
+    const view = await viewHere(room, () => receive(origin, room, pdus, options))
+    if (view === undefined) return receipts
     const good = await verified(room, view.rules, pdus, receipts)
     await take({ origin, rules: view.rules, options }, good, receipts)
     return receipts
+  }
+
+  /** The room if this server is in it, or will be in a moment; when that takes long, `later` is done then. */
+  async function viewHere(room: RoomId, later: () => Promise<unknown>) {
+    const view = await views.get(room)
+    if (view?.isHere) return view
+    const entered = await needs.entering.entered(room)
+    if (entered === false) return undefined
+    if (entered === 'not yet') needs.entering.later(room, later)
+    const viewThen = await views.get(room)
+    return viewThen?.isHere ? viewThen : undefined
   }
 
   /** Takes in what is new, one after the other; the commits are awaited at the end. */
@@ -325,7 +338,7 @@ export function createReceiver(needs: Needs): Receiver {
     create: StoredEvent | undefined,
   ): Promise<AuthVerdict> {
     if (root === turn.root) return await judgeByCurrent(turn, pdu, create)
-    const state = new Map<StateKey, Pdu>()
+    const state = await claimedMembers(turn, pdu)
     for (const key of authEventKeys(pdu, turn.rules)) {
       const nr = await snapshots.lookup(root, key)
       const event =
@@ -343,12 +356,16 @@ export function createReceiver(needs: Needs): Receiver {
     create: StoredEvent | undefined,
   ): Promise<AuthVerdict> {
     const state = await turnState(turn, store, authEventKeys(pdu, turn.rules))
-    return judge(
-      pdu,
-      turn.rules,
-      new Map([...state].map(([key, event]) => [key, event.pdu])),
-      create,
-    )
+    const known = await claimedMembers(turn, pdu)
+    for (const [key, event] of state) known.set(key, event.pdu)
+    return judge(pdu, turn.rules, known, create)
+  }
+
+  /** In a room whose members are not all known, an event is believed in what it says of those who are not. */
+  async function claimedMembers(turn: TurnRoom, pdu: Pdu): Promise<Map<StateKey, Pdu>> {
+    return turn.isPartial
+      ? membersAmong((await turnEvents(turn, store, pdu.authEvents)).values())
+      : new Map<StateKey, Pdu>()
   }
 
   return { receive }

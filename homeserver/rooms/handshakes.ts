@@ -62,7 +62,10 @@ export interface HandshakeNeeds {
   readonly clock: Clock
   readonly random: Random
   readonly remote: Remote
-  readonly events: Pick<Events, 'importRoom' | 'receive' | 'serversIn' | 'currentState'>
+  readonly events: Pick<
+    Events,
+    'importRoom' | 'entering' | 'receive' | 'serversIn' | 'currentState'
+  >
   readonly logger?: Logger
 }
 
@@ -150,9 +153,18 @@ function build(
 }
 
 async function joinBy(needs: HandshakeNeeds, server: ServerName, entry: Entry): Promise<void> {
-  const { serverName, remote, events } = needs
+  const { remote, events } = needs
   const { room, user } = entry
-  const { rules, pdu } = build(needs, entry, await remote.makeJoin(server, room, user, versions))
+  const made = build(needs, entry, await remote.makeJoin(server, room, user, versions))
+  await events.entering(room, () => sendJoin(needs, server, room, made))
+}
+
+async function sendJoin(
+  { remote, events, serverName }: HandshakeNeeds,
+  server: ServerName,
+  room: RoomId,
+  { rules, pdu }: Made,
+): Promise<void> {
   const answer = await remote.sendJoin(server, room, pdu.eventId, pdu.json)
   const join = answer.event === undefined ? pdu : withSignaturesOf(pdu, answer.event, rules)
   if ((await events.serversIn(room)).has(serverName)) {
