@@ -16,6 +16,7 @@ import type { ToDevice } from '../homeserver/encryption/to-device.ts'
 import type { Purges } from '../homeserver/events/purges.ts'
 import type { Media } from '../homeserver/media/media.ts'
 import type { Previews } from '../homeserver/media/previews.ts'
+import type { Notices } from '../homeserver/notices/notices.ts'
 import type { Notifications } from '../homeserver/notifications/notifications.ts'
 import type { ThreadSubscriptions } from '../homeserver/notifications/thread-subscriptions.ts'
 import type { Clock } from '../homeserver/platform/clock.ts'
@@ -87,6 +88,7 @@ export interface ClientApiNeeds {
   readonly notifications: Pick<Notifications, 'rules' | 'pushers' | 'notified'>
   readonly threadSubscriptions: ThreadSubscriptions
   readonly delays: Delays
+  readonly notices: Notices
   readonly rooms: Rooms & JumpToDate & Related
   readonly spaces: Spaces
   readonly openid: Openid

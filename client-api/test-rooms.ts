@@ -3,6 +3,7 @@ import type { Delays } from '../homeserver/delays/delays.ts'
 import type { Purges } from '../homeserver/events/purges.ts'
 import type { Media } from '../homeserver/media/media.ts'
 import type { Previews } from '../homeserver/media/previews.ts'
+import type { Notices } from '../homeserver/notices/notices.ts'
 import type { ThreadSubscriptions } from '../homeserver/notifications/thread-subscriptions.ts'
 import type { Spaces } from '../homeserver/rooms/hierarchy.ts'
 import type { JumpToDate } from '../homeserver/rooms/jump-to-date.ts'
@@ -105,6 +106,9 @@ export const noAddresses: Addresses = {
 
 /** For tests: an engine that sends nothing later. */
 export const noDelays: Delays = { add: absent, act: absent, of: async () => [], get: absent }
+
+/** For tests: an engine without notices. */
+export const noNotices: Notices = { send: absent }
 
 /** For tests: an engine that fetches no pages. */
 export const noPreviews: Pick<Previews, 'of'> = { of: absent }

@@ -3,6 +3,7 @@
  * runs before `start`: the loaders of the log's tail are set while the slices are built.
  */
 import type { SigningKey } from '../spec/crypto/ed25519.ts'
+import { makeUserId } from '../spec/ids.ts'
 import { createAccountData } from './accounts/account-data.ts'
 import { createAccounts } from './accounts/accounts.ts'
 import { createAddresses } from './accounts/addresses.ts'
@@ -29,6 +30,7 @@ import { createEvents } from './events/create-events.ts'
 import { createJobs } from './jobs/jobs.ts'
 import { createMedia } from './media/media.ts'
 import { createPreviews } from './media/previews.ts'
+import { createNotices, noticesOwner } from './notices/notices.ts'
 import { createNotifications } from './notifications/notifications.ts'
 import { createPushRules } from './notifications/push-rules.ts'
 import { createThreadSubscriptions } from './notifications/thread-subscriptions.ts'
@@ -85,7 +87,8 @@ export async function createHomeserver(needs: HomeserverNeeds) {
 
   const jobs = createJobs({ ...base, writer, log: needs.log })
   const pushRules = createPushRules(base)
-  const accountData = createAccountData({ ...base, pushRules })
+  const noticesUser = makeUserId(config.noticesUser, serverName)
+  const accountData = createAccountData({ ...base, pushRules, alwaysWelcome: noticesUser })
   const memberships = createMemberships(base)
   const owned = createOwnedMethods({ ...stream, clock })
   const localEvents = createEvents({
@@ -116,7 +119,7 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     ...{ ...base, key, keys, events, memberships, profileOf: profiles.local },
     ...{ defaultRoomVersion, aliasOwner: appservices.exclusiveAliasOwner, logger: needs.log },
     ignoredUsers: accountData.ignoredUsers,
-    ...{ identity: needs.identity, owns, invitePermission },
+    ...{ identity: needs.identity, owns, invitePermission, noticesUser },
     ...{ carrySettings: createCarryOver({ accountData, pushRules }) },
   })
   const { purges } = events
@@ -133,7 +136,8 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     ...base,
     jobs,
     deviceLists,
-    exclusiveOwner: appservices.exclusiveOwner,
+    exclusiveOwner: (user) =>
+      user === noticesUser ? noticesOwner : appservices.exclusiveOwner(user),
     leaveRooms: rooms.leaveAll,
   })
   const mailer = createMailer({ ...base, log: needs.log, settings: mailSettings(config) })
@@ -184,6 +188,10 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     ...{ ...base, ...slices, writer, log: needs.log },
     ...{ delayMaxMs: config.delayMaxMs, perUserMax: config.delaysPerUser },
   })
+  const { noticesName: displayName } = config
+  const notices = createNotices({
+    ...{ ...base, ...slices, methods: owned, sender: noticesUser, displayName },
+  })
   const sync = createSync({ ...base, ...slices, log: needs.log })
   const oldSync = createOldSync({ ...base, ...slices, sync })
 
@@ -191,6 +199,7 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     ...slices,
     sync,
     delays,
+    notices,
     oldSync,
     stream,
     async start(): Promise<void> {

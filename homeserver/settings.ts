@@ -115,6 +115,21 @@ export const settingsSchema = z.strictObject({
     ['rooms', 'notifications'],
     'What the number on an app’s badge counts: rooms with something unread, or notifications.',
   ),
+  noticesUser: z
+    .string()
+    .regex(/^[a-z0-9._=/+-]{1,200}$/)
+    .default('_server')
+    .meta({
+      allowed: 'the local part of a user id',
+      description:
+        'Who sends the notices of whoever runs the server; nobody else may have the name.',
+    }),
+  noticesName: z
+    .string()
+    .min(1)
+    .max(255)
+    .default('Server notices')
+    .meta({ allowed: 'a text', description: 'Name of that user and of the rooms for notices.' }),
   delayMaxMs: integer(
     86_400_000,
     0,

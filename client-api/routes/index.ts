@@ -17,6 +17,7 @@ import { jumpRoutes } from './jump-to-date.ts'
 import { keyBackupRoutes } from './key-backup.ts'
 import { mediaRoutes } from './media.ts'
 import { miscRoutes } from './misc.ts'
+import { noticeRoutes } from './notices.ts'
 import { oldSyncRoutes } from './old-sync.ts'
 import { openidRoutes } from './openid.ts'
 import { pushRoutes } from './push.ts'
@@ -73,6 +74,7 @@ export function createRoutes(needs: RouteNeeds): readonly Route[] {
     ...adminRoutes(needs),
     ...federationAdminRoutes(needs),
     ...roomAdminRoutes(needs),
+    ...noticeRoutes(needs),
   ])
 }
 

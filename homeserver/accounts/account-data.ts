@@ -70,6 +70,8 @@ export interface AccountDataNeeds {
   readonly db: Database
   readonly log: Pick<LogWriter, 'write'>
   readonly tail: Pick<Tail, 'subscribe' | 'loader'>
+  /** Whose invites nobody can refuse: the server's own. */
+  readonly alwaysWelcome?: UserId
   /** Push rules are account data that has another owner; position is that of the last change, 0 when there was none. */
   readonly pushRules: {
     accountData(user: UserId): Promise<{ readonly content: JsonObject; readonly position: number }>
@@ -166,6 +168,7 @@ export function createAccountData(needs: AccountDataNeeds): AccountData {
     invitePermission: createInvitePermissions({
       tail,
       find: (user, type) => find(user, undefined, type),
+      alwaysWelcome: needs.alwaysWelcome,
     }),
     ...createTags({ db, log, entry }),
     async createFilter(user, filter) {

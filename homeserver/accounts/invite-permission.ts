@@ -30,6 +30,8 @@ export const invitePermissionLimits = {
 interface Needs {
   readonly tail: Pick<Tail, 'subscribe'>
   readonly find: (user: UserId, type: string) => Promise<JsonObject | undefined>
+  /** Whose invites nobody can refuse. */
+  readonly alwaysWelcome?: UserId | undefined
 }
 
 /**
@@ -39,12 +41,17 @@ interface Needs {
 export function createInvitePermissions({
   tail,
   find,
+  alwaysWelcome,
 }: Needs): (user: UserId) => Promise<InvitePermission> {
   const permissions = createTailedCache<InvitePermission>({
     tail,
     name: 'invite_permissions',
     entriesMax: invitePermissionLimits.usersMax,
-    load: async (key) => (isUserId(key) ? await load(key) : allowAll),
+    load: async (key) => {
+      const permission = isUserId(key) ? await load(key) : allowAll
+      if (permission === allowAll) return allowAll
+      return (inviter) => (inviter === alwaysWelcome ? 'allow' : permission(inviter))
+    },
     staleBy: (row) => (row.kind === 'accountData' && types.has(row.ref) ? row.user : undefined),
   })
 

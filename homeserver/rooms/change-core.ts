@@ -1,6 +1,6 @@
 /** What all changes of memberships by our users share. */
 import type { SigningKey } from '../../spec/crypto/ed25519.ts'
-import { forbidden } from '../../spec/errors.ts'
+import { forbidden, MatrixError } from '../../spec/errors.ts'
 import {
   type RoomId,
   type ServerName,
@@ -30,6 +30,8 @@ export interface ChangeNeeds {
   readonly profileOf: (user: UserId) => Promise<JsonObject>
   /** Everybody lets themselves be invited when absent. */
   readonly invitePermission?: InvitePermissionOf
+  /** Who sends the server's notices: their invites are not rejected, and nobody invites them. */
+  readonly noticesUser?: UserId
 }
 
 export interface Core {
@@ -46,7 +48,21 @@ export interface Core {
 }
 
 export function createCore(needs: ChangeNeeds): Core {
-  const { serverName, events, memberships } = needs
+  const { serverName, events, memberships, noticesUser } = needs
+
+  async function requireNoNotices(
+    room: RoomId,
+    { action, sender, target }: MemberChange,
+  ): Promise<void> {
+    if (action === 'invite' && target === noticesUser) throw forbidden('Cannot invite this user')
+    if (action !== 'leave' || sender !== target) return
+    const row = (await memberships.ofUser(target)).get(room)
+    if (row?.membership !== 'invite' || row.sender !== noticesUser) return
+    throw new MatrixError(
+      'M_CANNOT_LEAVE_SERVER_NOTICE_ROOM',
+      'The server has something to tell you: this invite cannot be rejected',
+    )
+  }
 
   const isLocal = (user: UserId) => serverOfUser(user) === serverName
   const isHere = async (room: RoomId) => (await events.serversIn(room)).has(serverName)
@@ -59,6 +75,7 @@ export function createCore(needs: ChangeNeeds): Core {
     },
     rowOf: async (user, room) => (await memberships.ofUser(user)).get(room),
     async apply(room, change) {
+      if (noticesUser !== undefined) await requireNoNotices(room, change)
       if (change.action === 'invite' && isLocal(change.target)) {
         await requireWanted(needs.invitePermission, change)
       }

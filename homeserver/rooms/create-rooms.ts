@@ -63,6 +63,8 @@ export interface RoomsNeeds {
   readonly ignoredUsers?: (user: UserId) => Promise<ReadonlySet<UserId>>
   /** Everybody lets themselves be invited when absent. */
   readonly invitePermission?: InvitePermissionOf
+  /** Who sends the server's notices. */
+  readonly noticesUser?: UserId
 }
 
 /** Rooms as the engine's other slices have them. */

@@ -12,6 +12,7 @@ import * as jumpToDate from './client/jump-to-date.ts'
 import * as keyBackup from './client/key-backup.ts'
 import * as media from './client/media.ts'
 import * as misc from './client/misc.ts'
+import * as notices from './client/notices.ts'
 import * as oldSync from './client/old-sync.ts'
 import * as openid from './client/openid.ts'
 import * as push from './client/push.ts'
@@ -61,6 +62,7 @@ const modules = {
   ...admin,
   ...adminFederation,
   ...adminRooms,
+  ...notices,
 }
 
 /** What a module exports beside endpoints (shared pieces of schemas) is not one. */
