@@ -52,8 +52,8 @@ export interface SlidingSince extends From {
 }
 
 export interface SlidingComposed {
-  /** Members of the answer, as JSON text. */
-  readonly parts: readonly string[]
+  /** Writes the members of the answer, as JSON text. */
+  readonly parts: () => readonly string[]
   /** There is something that the client does not have. */
   readonly hasNews: boolean
   /** Up to where the client has everything then, and what it has. */
@@ -104,7 +104,7 @@ export async function composeSliding(
       ignored,
       draft,
     },
-    windows: new Map([...windows].map(([name, window]) => [name, roomsIn(window)])),
+    windows,
     subscribed: new Set(subscribed.keys()),
     isJoined: (room) => byId.get(room)?.row.membership === 'join',
     shown: new Map(
@@ -118,7 +118,7 @@ export async function composeSliding(
     text === undefined ? [] : `${JSON.stringify(room)}:${text}`,
   )
   return {
-    parts: [
+    parts: () => [
       `"lists":${listsText(windows, request.dialect)}`,
       `"rooms":{${texts.join(',')}}`,
       `"extensions":${extensions.text}`,
@@ -231,10 +231,6 @@ function rememberRooms({
     // Nothing has happened there: it is up to date.
     else if (done.has(room) && !found.has(room)) draft.setRoom(room, { ...sent, upTo: live })
   }
-}
-
-function roomsIn({ ranges }: ListWindow): ReadonlySet<RoomId> {
-  return new Set(ranges.flatMap(({ rooms }) => rooms))
 }
 
 /** What the proposal came to has no more than the count. */

@@ -5,6 +5,7 @@ import type { Encryption } from '../../encryption/encryption.ts'
 import type { ToDevice } from '../../encryption/to-device.ts'
 import type { Position } from '../../stream/log.ts'
 import { objectOf } from '../event-text.ts'
+import type { ListWindow } from './lists.ts'
 import type { Extensions } from './request.ts'
 import { slidingLimits } from './request.ts'
 import { type Part, type RoomPartsNeeds, readRoomParts } from './room-parts.ts'
@@ -25,8 +26,8 @@ export interface ExtensionScope extends Span {
   /** Stamp of typing that was seen. */
   readonly typing: number | undefined
   readonly ignored: ReadonlySet<UserId>
-  /** Rooms of each list's windows, and those subscribed to. */
-  readonly windows: ReadonlyMap<string, ReadonlySet<RoomId>>
+  /** Windows of each list, and the rooms subscribed to. */
+  readonly windows: ReadonlyMap<string, ListWindow>
   readonly subscribed: ReadonlySet<RoomId>
   readonly isJoined: (room: RoomId) => boolean
   /** Timelines of rooms that are in the answer; `isWhole` for those that begin anew. */

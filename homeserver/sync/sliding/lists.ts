@@ -70,34 +70,41 @@ export async function windowsOf(
   return windows
 }
 
-/** The rules that are in force for each room of a window or a subscription, and the lists that it is in. */
+/** The rules that are in force for a room, and the lists that it is in; the same object for rooms alike. */
 export interface Relevance {
-  readonly rules: RoomRule[]
-  readonly lists: string[]
+  readonly rules: readonly RoomRule[]
+  readonly lists: readonly string[]
 }
 
+/** Of each room of a window or a subscription. */
 export function relevantRooms(
   windows: ReadonlyMap<string, ListWindow>,
   lists: ReadonlyMap<string, ListRule>,
   subscriptions: ReadonlyMap<RoomId, RoomRule>,
 ): ReadonlyMap<RoomId, Relevance> {
   const relevant = new Map<RoomId, Relevance>()
-  const at = (room: RoomId) => {
-    const known = relevant.get(room) ?? { rules: [], lists: [] }
-    relevant.set(room, known)
-    return known
-  }
   for (const [name, { ranges }] of windows) {
     const rule = lists.get(name)
     if (rule === undefined) continue
-    for (const room of new Set(ranges.flatMap(({ rooms }) => rooms))) {
-      const one = at(room)
-      one.rules.push(rule)
-      one.lists.push(name)
+    const alone: Relevance = { rules: [rule], lists: [name] }
+    for (const { rooms } of ranges) {
+      for (const room of rooms) {
+        const before = relevant.get(room)
+        if (before === undefined) relevant.set(room, alone)
+        else if (!before.lists.includes(name)) relevant.set(room, joined(before, alone))
+      }
     }
   }
-  for (const [room, rule] of subscriptions) at(room).rules.push(rule)
+  for (const [room, rule] of subscriptions) {
+    const before = relevant.get(room)
+    const alone: Relevance = { rules: [rule], lists: [] }
+    relevant.set(room, before === undefined ? alone : joined(before, alone))
+  }
   return relevant
+}
+
+function joined(one: Relevance, other: Relevance): Relevance {
+  return { rules: [...one.rules, ...other.rules], lists: [...one.lists, ...other.lists] }
 }
 
 type Test = (room: ListedRoom) => boolean

@@ -35,20 +35,31 @@ export async function readRoomParts(
   ]
 }
 
-/** The rooms that an extension is about. */
-function selected(
+const chosen = new WeakMap<ExtensionScope, Map<string, ReadonlySet<RoomId>>>()
+
+/** The rooms that an extension is about; mostly the same for all of an answer. */
+function selected(selection: RoomSelection, scope: ExtensionScope): ReadonlySet<RoomId> {
+  const known = chosen.get(scope) ?? new Map<string, ReadonlySet<RoomId>>()
+  chosen.set(scope, known)
+  const key = JSON.stringify([selection.lists, selection.rooms])
+  const rooms = known.get(key) ?? select(selection, scope)
+  known.set(key, rooms)
+  return rooms
+}
+
+function select(
   { lists, rooms }: RoomSelection,
   { windows, subscribed }: ExtensionScope,
 ): ReadonlySet<RoomId> {
   const found = new Set<RoomId>()
-  for (const [name, window] of windows) {
-    if (!lists.includes('*') && !lists.includes(name)) continue
-    for (const room of window) found.add(room)
-  }
   const named = new Set(rooms)
+  for (const [name, { ranges }] of windows) {
+    const isAsked = lists.includes('*') || lists.includes(name)
+    for (const { rooms: shown } of ranges) {
+      for (const room of shown) if (isAsked || named.has(room)) found.add(room)
+    }
+  }
   for (const room of subscribed) if (named.has('*') || named.has(room)) found.add(room)
-  for (const window of windows.values())
-    for (const room of window) if (named.has(room)) found.add(room)
   return found
 }
 

@@ -102,7 +102,7 @@ export function createSlidingSync(needs: SlidingNeeds): SlidingSync {
     const nr = isKept ? (start?.nr ?? 0) : await connections.put(key, sent, start?.nr)
     const pos = writePos({ ...stamps, position: upTo, nr }, key, { self, now: clock.now() })
     sending.done(pos)
-    return objectOf([`"pos":${JSON.stringify(pos)}`, ...members])
+    return objectOf([`"pos":${JSON.stringify(pos)}`, ...members()])
   }
 
   return {

@@ -5,7 +5,7 @@ import type { Position } from '../../stream/log.ts'
 import type { Recent } from '../recent.ts'
 import { type Coverage, combined, growthOf } from './coverage.ts'
 import type { ListedRoom, Relevance } from './lists.ts'
-import { type RoomRule, slidingLimits } from './request.ts'
+import { slidingLimits } from './request.ts'
 import type { RoomTask } from './room.ts'
 import { live, type Sent, type SentDraft, type SentRoom } from './sent.ts'
 
@@ -49,31 +49,18 @@ export function tasksFor(
   direct: ReadonlySet<RoomId>,
   span: Span,
 ): { readonly tasks: readonly RoomTask[]; readonly isAll: boolean } {
-  const coverages = new Map<string, Coverage>()
+  const coverages = new Map<Relevance, Coverage>()
   const tasks: RoomTask[] = []
-  for (const [room, { rules, lists }] of relevant) {
+  for (const [room, relevance] of relevant) {
     const listed = rooms.get(room)
     if (listed === undefined) continue
-    const asked = coverageFor(coverages, rules)
-    const task = taskFor(recent, listed, asked, lists, direct.has(room), span)
+    const asked = coverages.get(relevance) ?? combined(relevance.rules)
+    coverages.set(relevance, asked)
+    const task = taskFor(recent, listed, asked, relevance.lists, direct.has(room), span)
     if (task !== undefined) tasks.push(task)
   }
   const isAll = tasks.length <= slidingLimits.roomsPerAnswer
   return { tasks: isAll ? tasks : tasks.slice(0, slidingLimits.roomsPerAnswer), isAll }
-}
-
-const single = new WeakMap<RoomRule, Coverage>()
-
-/** One object for the same rules: they are compared room by room. */
-function coverageFor(known: Map<string, Coverage>, rules: readonly RoomRule[]): Coverage {
-  const [rule, ...others] = rules
-  const before = rule && others.length === 0 ? single.get(rule) : undefined
-  if (before !== undefined) return before
-  const fresh = combined(rules)
-  const same = known.get(fresh.text) ?? fresh
-  known.set(fresh.text, same)
-  if (rule && others.length === 0) single.set(rule, same)
-  return same
 }
 
 function taskFor(
