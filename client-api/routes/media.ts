@@ -20,6 +20,7 @@ interface Query {
   readonly timeout_ms: number
   /** Of the older endpoints. */
   readonly allow_remote?: boolean
+  readonly anonymous?: boolean
 }
 
 const contentTypeCharsMax = 255
@@ -61,16 +62,26 @@ export const mediaRoutes = ({
     route(api.getMediaNamed, ({ params, query, from }) => download(params, query, from)),
     route(api.getMediaThumbnail, ({ params, query, from }) => thumbnail(params, query, from)),
     route(api.previewUrl, async ({ query }) => new Answer(await previews.of(query.url))),
-    openRoute(api.getMediaOpenly, ({ params, query, from }) => download(params, query, from)),
-    openRoute(api.getMediaNamedOpenly, ({ params, query, from }) => download(params, query, from)),
+    openRoute(api.getMediaOpenly, ({ params, query, from }) =>
+      download(params, openly(query), from),
+    ),
+    openRoute(api.getMediaNamedOpenly, ({ params, query, from }) =>
+      download(params, openly(query), from),
+    ),
     openRoute(api.getMediaThumbnailOpenly, ({ params, query, from }) =>
-      thumbnail(params, query, from),
+      thumbnail(params, openly(query), from),
     ),
   ]
 }
 
-function optionsOf({ timeout_ms: timeoutMs, allow_remote: remote = true }: Query, from: Origin) {
-  return { timeoutMs, remote, signal: from.signal } satisfies GetOptions
+/** As those ask of whom nothing is known. */
+function openly<Q extends object>(query: Q) {
+  return { ...query, anonymous: true }
+}
+
+function optionsOf(query: Query, from: Origin) {
+  const { timeout_ms: timeoutMs, allow_remote: remote = true, anonymous = false } = query
+  return { timeoutMs, remote, anonymous, signal: from.signal } satisfies GetOptions
 }
 
 /** The request's body as a file; refused unread when it is announced to be too large. */

@@ -1,7 +1,7 @@
 /** Bytes on disk under their hash: whole and durable, or not there. The same bytes lie there once. */
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { MatrixError } from '../../spec/errors.ts'
 import type { Random } from '../platform/random.ts'
@@ -23,6 +23,8 @@ export interface Blobs {
   getRange(hash: string, range: ByteRange): AsyncIterable<Uint8Array>
   /** Their number; undefined when they are not there. */
   stat(hash: string): Promise<number | undefined>
+  /** Throws away what began to come before `before` (ms since the epoch) and never came to its end. */
+  sweep(before: number): Promise<void>
   /** Forgets them; also when they are not there. */
   delete(hash: string): Promise<void>
 }
@@ -80,6 +82,13 @@ export function createBlobs({
       } catch (error) {
         if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
         throw error
+      }
+    },
+    async sweep(before) {
+      for (const name of await readdir(incoming).catch(() => [])) {
+        const path = join(incoming, name)
+        const found = await stat(path).catch(() => undefined)
+        if (found !== undefined && found.mtimeMs < before) await rm(path, { force: true })
       }
     },
     delete: (hash) => rm(pathOf(hash), { force: true }),

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
@@ -8,6 +8,7 @@ import { type TestDatabase, testDatabase } from '../database/test-database.ts'
 import { FakeClock } from '../platform/fake-clock.ts'
 import { seededRandom } from '../platform/random.ts'
 import type { RemoteMedia } from '../ports.ts'
+import { copyLimits } from './copies.ts'
 import { createMedia, type Media, mediaLimits } from './media.ts'
 
 const here = parseServerName('here.test')
@@ -41,6 +42,13 @@ afterAll(async () => {
   await database[Symbol.asyncDispose]()
   await rm(folder, { recursive: true, force: true })
 })
+
+/** One byte more than people without a token may have fetched. */
+async function* lots(): AsyncIterable<Uint8Array> {
+  const piece = Buffer.alloc(1024 * 1024)
+  for (let at = 0; at < copyLimits.anonymousBytes; at += piece.length) yield piece
+  yield Buffer.from('x')
+}
 
 async function* bytes(...texts: string[]): AsyncIterable<Uint8Array> {
   for (const text of texts) yield Buffer.from(text)
@@ -144,4 +152,34 @@ it('fetches nothing for who does not want it, and tells what the other server sa
   await expect(media.get(there, 'absent', nobodyWaits)).rejects.toMatchObject({
     errcode: 'M_NOT_FOUND',
   })
+})
+
+it('fetches no more for people without a token once they have cost much', async () => {
+  const anonymous = { ...nobodyWaits, anonymous: true }
+  const small = createMedia({
+    ...{ db: database.db, clock, random: seededRandom('anonymous'), serverName: here, folder },
+    remoteMedia: {
+      async fetch(...of) {
+        return { ...(await remoteMedia.fetch(...of)), content: lots() }
+      },
+    },
+    sizeMax: copyLimits.anonymousBytes * 2,
+  })
+  await small.get(there, 'large1', anonymous)
+  await expect(small.get(there, 'large2', anonymous)).rejects.toMatchObject({ status: 429 })
+  expect(await small.get(there, 'large1', anonymous)).toBeDefined()
+  expect(await small.get(there, 'large2', nobodyWaits)).toBeDefined()
+  await clock.advance(60_000)
+  expect(await small.get(there, 'large3', anonymous)).toBeDefined()
+})
+
+it('throws away what broke off a day ago, and nothing else', async () => {
+  const incoming = join(folder, 'incoming')
+  await Promise.all(['old', 'new'].map((name) => writeFile(join(incoming, name), name)))
+  const seconds = clock.now() / 1000
+  await utimes(join(incoming, 'old'), 0, seconds - 2 * 86_400)
+  await utimes(join(incoming, 'new'), 0, seconds)
+  await clock.advance(mediaLimits.sweepMs)
+  await media.upload(alice, file('sweep'))
+  expect(await readdir(incoming)).toEqual(['new'])
 })

@@ -63,6 +63,8 @@ export interface GetOptions {
   readonly timeoutMs: number
   /** Whether files of other servers are fetched and shown. */
   readonly remote: boolean
+  /** Nobody knows who asks: what is fetched for them all is bounded. */
+  readonly anonymous?: boolean
   readonly signal?: AbortSignal
 }
 
@@ -88,6 +90,9 @@ export const mediaLimits = {
   waitingMax: 1_000,
   /** Pause between looks: the bytes may come to another process. */
   lookMs: 200,
+  /** How long an upload may have been silent before what came of it is thrown away. */
+  unfinishedMs: 86_400_000,
+  sweepMs: 3_600_000,
 } as const
 
 export function createMedia(needs: Needs): Media {
@@ -96,8 +101,18 @@ export function createMedia(needs: Needs): Media {
   const copies = createCopies({ ...needs, blobs })
   const ours = (mediaId: string) => ({ origin: serverName, mediaId })
   let waiting = 0
+  let sweptAt = 0
+
+  /** Uploads that broke off with their process leave something behind. */
+  async function sweep(): Promise<void> {
+    const { sweepMs, unfinishedMs } = mediaLimits
+    if (clock.now() - sweptAt < sweepMs) return
+    sweptAt = clock.now()
+    await blobs.sweep(clock.now() - unfinishedMs)
+  }
 
   async function contentFrom({ contentType, fileName, content }: Upload): Promise<MediaContent> {
+    await sweep()
     return { contentType, fileName, ...(await blobs.put(content, sizeMax)) }
   }
 
@@ -154,7 +169,7 @@ export function createMedia(needs: Needs): Media {
     async get(origin, mediaId, options) {
       if (origin === serverName) return await getOurs(mediaId, options)
       if (!options.remote) throw notFound('Media')
-      return await copies.get(origin, mediaId, options.timeoutMs)
+      return await copies.get(origin, mediaId, options)
     },
     ...createThumbnails({ db, clock, blobs }),
     read: ({ hash, sizeBytes }, range = { start: 0, end: sizeBytes - 1 }) =>
