@@ -1,11 +1,15 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Client, eventually, register, unique } from '../harness/client.ts'
+import { type Client, eventually, register } from '../harness/client.ts'
 import { joinedRoom, server } from '../harness/fixtures.ts'
 import { type Body, path } from '../harness/http.ts'
-import { openPushGateway, type PushGateway } from '../harness/push-gateway.ts'
+import {
+  addPusher,
+  pusherAppId as appId,
+  openPushGateway,
+  type PushGateway,
+} from '../harness/push-gateway.ts'
 
 const pushersPath = '/_matrix/client/v3/pushers'
-const appId = 'org.example.app'
 let gateway: PushGateway
 beforeAll(async () => {
   gateway = await openPushGateway()
@@ -14,23 +18,7 @@ afterAll(async () => {
   await gateway[Symbol.asyncDispose]()
 })
 
-/** Gives the user a pusher and returns its key. */
-async function setPusher(client: Client, data: Body = {}): Promise<string> {
-  const pushkey = unique('key')
-  await client.call('POST', `${pushersPath}/set`, {
-    body: {
-      app_id: appId,
-      pushkey,
-      kind: 'http',
-      app_display_name: 'App',
-      device_display_name: 'Phone',
-      lang: 'en',
-      data: { url: gateway.url, ...data },
-    },
-  })
-  return pushkey
-}
-
+const setPusher = (client: Client, data?: Body) => addPusher(client, gateway, data)
 const text = (body: string, more: Body = {}): Body => ({ msgtype: 'm.text', body, ...more })
 const say = (client: Client, room: string, body: string, more: Body = {}) =>
   client.sendEvent(room, 'm.room.message', text(body, more))

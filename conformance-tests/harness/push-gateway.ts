@@ -1,6 +1,7 @@
 /** A push gateway that a test plays: it notes what it is told, and refuses or rejects as the test wants. */
 import { createServer } from 'node:http'
 import { z } from 'zod'
+import { type Client, unique } from './client.ts'
 import type { Body } from './http.ts'
 import { parse, readText } from './peer-http.ts'
 import { freePorts } from './ports.ts'
@@ -89,4 +90,27 @@ export async function openPushGateway(): Promise<PushGateway> {
       await new Promise((resolve) => http.close(resolve))
     },
   }
+}
+
+export const pusherAppId = 'org.example.app'
+
+/** Gives the user a pusher to the gateway and returns its key. */
+export async function addPusher(
+  client: Client,
+  gateway: PushGateway,
+  data: Body = {},
+): Promise<string> {
+  const pushkey = unique('key')
+  await client.call('POST', '/_matrix/client/v3/pushers/set', {
+    body: {
+      app_id: pusherAppId,
+      pushkey,
+      kind: 'http',
+      app_display_name: 'App',
+      device_display_name: 'Phone',
+      lang: 'en',
+      data: { url: gateway.url, ...data },
+    },
+  })
+  return pushkey
 }
