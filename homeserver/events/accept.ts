@@ -33,6 +33,8 @@ export interface Before {
   /** Rows of nodes that computing it made. */
   readonly rows: readonly JsonObject[]
   readonly isLinear: boolean
+  /** States that stood for predecessors that are not here. */
+  readonly given?: readonly StateRoot[] | undefined
 }
 
 /** How an event goes in. */
@@ -116,7 +118,7 @@ export function createAcceptor(needs: Needs): Acceptor {
       // What it was chained on was lost with the room's memory: whoever brought it tries again.
       throw new MatrixError('M_NOT_FOUND', 'an earlier event is missing')
     }
-    return { ...(await resolveRoots(turn, roots)), isLinear: false }
+    return { ...(await resolveRoots(turn, roots)), isLinear: false, given }
   }
 
   async function accept(turn: TurnRoom, pdu: Pdu, terms: Terms): Promise<Accepted> {
@@ -154,7 +156,7 @@ export function createAcceptor(needs: Needs): Acceptor {
         },
       }),
     }
-    if (!isIn) return refuse(turn, event, rows)
+    if (!isIn) return refuse(turn, event, rows, terms.before)
 
     const changes = terms.before.isLinear
       ? linear(turn, event, key, after)
@@ -172,6 +174,7 @@ export function createAcceptor(needs: Needs): Acceptor {
     const others = changes.filter(([, to]) => to !== nr)
     if (others.length > 0) entries.push(await branches.stateEntry(turn, others))
     const tables: Record<string, readonly JsonObject[]> = { room_heads: [headRow(turn)] }
+    if (turn.isPartial) tables['partial_events'] = [partialRow(turn, event, terms.before)]
     if (rows.length > 0) tables['state_nodes'] = rows
     if (terms.redactedBy !== undefined) {
       const row = {
@@ -202,8 +205,14 @@ export function createAcceptor(needs: Needs): Acceptor {
   }
 
   /** Stores an event that does not count: rejected, or soft-failed. */
-  function refuse(turn: TurnRoom, event: StoredEvent, rows: readonly JsonObject[]): Accepted {
+  function refuse(
+    turn: TurnRoom,
+    event: StoredEvent,
+    rows: readonly JsonObject[],
+    before: Before,
+  ): Accepted {
     const tables: Record<string, readonly JsonObject[]> = { events: [eventRow(event)] }
+    if (turn.isPartial) tables['partial_events'] = [partialRow(turn, event, before)]
     if (rows.length > 0) tables['state_nodes'] = rows
     const verdict = turns.commit(turn, { entries: [], tables }, event)
     void verdict.then((outcome) => outcome.kind === 'done' && store.put(event))
@@ -270,6 +279,11 @@ export function createAcceptor(needs: Needs): Acceptor {
   }
 
   return { before, accept, mayRedact: mayRedactNow }
+}
+
+/** Row of the table `partial_events`: the event's place is to be looked at again. */
+function partialRow({ room }: TurnRoom, { nr }: StoredEvent, { given }: Before): JsonObject {
+  return { room_id: room, nr, ...(given && { given: [...given] }) }
 }
 
 /** Row of the table `rooms` after an event. */

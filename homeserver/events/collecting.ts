@@ -1,7 +1,7 @@
 import type { RoomId } from '../../spec/ids.ts'
 import type { Database } from '../database/database.ts'
 import { dropNodes, nodesUnder } from '../state/unused-nodes.ts'
-import { deleteFreedRoots, freedRoots, rootsOfRoom } from './queries.ts'
+import { deleteFreedRoots, freedRoots, rootsOfRoom } from './collecting-queries.ts'
 
 /** Snapshots whose nodes are collected at a time. */
 const rootsMax = 10_000

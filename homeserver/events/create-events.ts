@@ -25,6 +25,7 @@ import { createAftermath } from './aftermath.ts'
 import { createAskMissing } from './asking.ts'
 import { createBackfill } from './backfill.ts'
 import { createBulkVerifier } from './bulk-verify.ts'
+import { createCompletion } from './completing.ts'
 import { createEntering } from './entering.ts'
 import type { EventPayload, Events } from './events.ts'
 import { createGaps } from './gaps.ts'
@@ -36,6 +37,7 @@ import { createLocalEvents } from './local.ts'
 import { newestEvents } from './newest-queries.ts'
 import { createNumbers } from './numbers.ts'
 import { createOutliers } from './outliers.ts'
+import { createPartialRooms, isCompletion, type PartialRooms } from './partial-rooms.ts'
 import { eventRow, type MembershipRow, membershipPrefix, readEventRef } from './persist.ts'
 import { createPlacing } from './placing.ts'
 import { createPolicy } from './policy.ts'
@@ -73,6 +75,8 @@ export interface EventsNeeds {
   readonly redactionRetentionMs?: number
   /** The other processes of this server; none when absent. */
   readonly processes?: Pick<RunningProcesses, 'alone' | 'ownerOf' | 'onChange'>
+  /** Rooms whose members are not all known; its own when absent. */
+  readonly partial?: PartialRooms
   /** Whom a user ignores; nobody does when absent. */
   readonly ignoredUsers?: (user: UserId) => Promise<ReadonlySet<UserId>>
 }
@@ -81,7 +85,8 @@ const redactionRetentionDefaultMs = 7 * 24 * 3_600_000
 
 /** Builds the slice; before the tail starts, since it sets the loaders of its kinds. */
 export function createEvents(given: EventsNeeds): Events {
-  const { db, tail, membershipRow } = given
+  const { db, tail, membershipRow, serverName } = given
+  const { partial = createPartialRooms(given) } = given
   const numbers = createNumbers(given)
   const store = createEventStore(given)
   const snapshots = createSnapshots({
@@ -147,7 +152,7 @@ export function createEvents(given: EventsNeeds): Events {
     for (const row of rows) {
       const reduced = reducedIn(row)
       if (reduced !== undefined) store.forget(reduced.nr, reduced.id)
-      if (isPurge(row)) store.clear()
+      if (isPurge(row) || isCompletion(row)) store.clear()
     }
   })
   tail.loader('event', (rows) => loadEvents(db, store, rows))
@@ -161,6 +166,14 @@ export function createEvents(given: EventsNeeds): Events {
   const extremities: Events['extremities'] = async (room) => {
     const row = await findRoom(db, room)
     return { ids: (row?.extremities ?? []).filter(isEventId), depth: row?.depth ?? 0 }
+  }
+  /** Where members are missing, the servers that were there when we came are taken to be there still. */
+  const serversIn: Events['serversIn'] = async (room) => {
+    const view = await views.get(room)
+    if (view === undefined) return new Set()
+    const joined = await joinedServers(store, view)
+    const others = await partial.serversOf(room)
+    return others.size === 0 ? joined : new Set([...joined, ...others])
   }
   joinBranches({ ...given, jobs, views, events: { append: local.append, extremities } })
 
@@ -229,10 +242,9 @@ export function createEvents(given: EventsNeeds): Events {
         ({ pdu }) => !start.has(pdu.eventId) || named.has(pdu.eventId),
       )
     },
-    async serversIn(room) {
-      const view = await views.get(room)
-      return view === undefined ? new Set() : await joinedServers(store, view)
-    },
+    serversIn,
+    partial,
+    completion: createCompletion({ ...parts, partial, serversIn, serverName }),
     async outlier(pdu, rules) {
       // The version has to be known before anybody reads the event.
       const version = [{ room_id: pdu.roomId, version: rules.version }]

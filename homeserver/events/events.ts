@@ -4,6 +4,8 @@ import type { JsonObject } from '../../spec/json.ts'
 import type { RoomVersionRules } from '../../spec/room/version.ts'
 import type { EventJson } from '../ports.ts'
 import type { Activity } from './activity.ts'
+import type { Completion } from './completing.ts'
+import type { PartialRooms } from './partial-rooms.ts'
 import type { Purges } from './purges.ts'
 import type { Relations } from './relations.ts'
 import type { HistoryPoint, StateRoot, StoredEvent } from './stored-event.ts'
@@ -60,6 +62,8 @@ export interface JoinedRoom {
   /** State before the join. */
   readonly state: readonly EventJson[]
   readonly authChain: readonly EventJson[]
+  /** Where the state lacks members: the servers that were in the room. */
+  readonly partial?: { readonly servers: readonly ServerName[] }
 }
 
 /** The events slice: what is stored, how events come in and what the state was. */
@@ -201,6 +205,10 @@ export interface Events {
   ): Promise<readonly StoredEvent[]>
   /** What relates to what. */
   readonly relations: Relations
+  /** Rooms whose members are not all known yet. Whoever needs all members of a room asks here first. */
+  readonly partial: PartialRooms
+  /** Brings what is missing of such rooms. */
+  readonly completion: Completion
   /** Taking history, or whole rooms, out of the database. */
   readonly purges: Purges
 }

@@ -40,6 +40,13 @@ export interface Gaps {
     pdu: Pdu,
     rules: RoomVersionRules,
   ): Promise<readonly StateRoot[] | undefined>
+  /** The state after an event that itself stays where it is, as another server says it. */
+  stateAfter(
+    origin: ServerName,
+    room: RoomId,
+    event: EventId,
+    rules: RoomVersionRules,
+  ): Promise<StateRoot>
   /** The state before an event as another server says it, stored as a snapshot. */
   fetchState(
     origin: ServerName,
@@ -290,6 +297,7 @@ export function createGaps(needs: Needs): Gaps {
     missingBefore: ({ roomId, prevEvents }) => unplaced(roomId, prevEvents),
     fetchEarlier,
     statesAtGap,
+    stateAfter,
     fetchState,
     snapshotOf,
   }

@@ -15,8 +15,9 @@ import type { Admission } from './admission.ts'
 import type { BulkVerifier } from './bulk-verify.ts'
 import type { Events, JoinedRoom } from './events.ts'
 import { createIdFor } from './gaps.ts'
-import { judge } from './judge.ts'
+import { judge, membersAmong } from './judge.ts'
 import type { Numbers } from './numbers.ts'
+import { partialEntry } from './partial-rooms.ts'
 import { currentStateRow, eventEntry, type MembershipRow, splitKey } from './persist.ts'
 import { applyOutsideLog } from './queries.ts'
 import type { StatePayload } from './room-views.ts'
@@ -78,12 +79,19 @@ export function createImporter(needs: Needs): Pick<Events, 'importRoom'> {
     return { entries, idOf, members, ownMembers }
   }
 
-  async function requireJoin({ join, rules, room }: JoinedRoom, { idOf }: Imported): Promise<void> {
+  async function requireJoin(
+    { join, rules, room, partial }: JoinedRoom,
+    { idOf }: Imported,
+  ): Promise<void> {
     const createId = createIdFor(room, rules)
     const keys = [...authEventKeys(join, rules), stateKeyOf('m.room.create', '')]
     const ids = keys.flatMap((key) => idOf.get(key) ?? [])
     const found = await store.get(createId === undefined ? ids : [...ids, createId])
     const own = new Map<StateKey, Pdu>()
+    if (partial) {
+      const named = await store.get(join.authEvents)
+      for (const [key, pdu] of membersAmong(named.values())) own.set(key, pdu)
+    }
     for (const { pdu } of found.values()) own.set(stateKeyOf(pdu.type, pdu.stateKey ?? ''), pdu)
     const verdict = judge(join, rules, own, createId && found.get(createId))
     if (verdict.kind === 'reject')
@@ -157,6 +165,7 @@ export function createImporter(needs: Needs): Pick<Events, 'importRoom'> {
       root: after.root,
       extremities: [join.eventId],
       depth: Math.max(join.depth, known?.depth ?? 0),
+      isPartial: joined.partial !== undefined,
     })
     const effects = {
       changesState: true,
@@ -169,11 +178,21 @@ export function createImporter(needs: Needs): Pick<Events, 'importRoom'> {
       entries: [
         stateEntry(joined, gone, imported.ownMembers),
         eventEntry(event, effects, needs.membershipRow),
+        ...(joined.partial ? [partialEntry(room, true)] : wasPartial(known)),
       ],
       tables: {
         room_heads: [headRow(turn)],
         state_nodes: after.rows,
         missing_edges: edges(join),
+        ...(joined.partial && {
+          partial_rooms: [
+            {
+              ...{ room_id: room, join_id: join.eventId, join_nr: nr },
+              ...{ origin: joined.origin, servers: [...joined.partial.servers] },
+            },
+          ],
+          partial_events: [{ room_id: room, nr }],
+        }),
       },
     })
     if (verdict.kind !== 'done') throw busy()
@@ -188,6 +207,13 @@ export function createImporter(needs: Needs): Pick<Events, 'importRoom'> {
       return await turns.runUnknown(joined.room, (known) => takeOver(joined, imported, known))
     },
   }
+}
+
+/** All of a room that was incomplete is here now. */
+function wasPartial(known: TurnRoom | undefined): LogEntry[] {
+  if (known?.isPartial !== true) return []
+  const { room } = known
+  return [{ ...partialEntry(room, false), tables: { partial_rooms: [{ room_id: room }] } }]
 }
 
 /** Says that everything has changed; what changed is written already, but for what is gone. */

@@ -40,3 +40,13 @@ export function refusalByOwn(
   const verdict = judge(pdu, rules, state, create)
   return verdict.kind === 'reject' ? verdict.reason : undefined
 }
+
+/** Memberships that accepted events among these give, by key. */
+export function membersAmong(events: Iterable<StoredEvent>): Map<StateKey, Pdu> {
+  const members = new Map<StateKey, Pdu>()
+  for (const { pdu, rejected } of events) {
+    if (pdu.type !== 'm.room.member' || pdu.stateKey === undefined) continue
+    if (rejected === undefined) members.set(stateKeyOf(pdu.type, pdu.stateKey), pdu)
+  }
+  return members
+}

@@ -122,11 +122,15 @@ export interface RoomRow {
   readonly extremities: string[]
   readonly depth: number
   readonly state_root: number
+  /** Its members are not all known. */
+  readonly is_partial: boolean
 }
 
 export async function findRoom(db: Db, room: string): Promise<RoomRow | undefined> {
   const [row] = await db<RoomRow>`
-    select version, extremities, depth, state_root from rooms where room_id = ${room}`
+    select version, extremities, depth, state_root,
+           exists (select from partial_rooms p where p.room_id = ${room} and p.completed is null) as is_partial
+    from rooms where room_id = ${room}`
   return row
 }
 
@@ -211,7 +215,8 @@ export async function applyOutsideLog(
     | 'event_relations'
     | 'redactions'
     | 'current_state'
-    | 'memberships',
+    | 'memberships'
+    | 'partial_events',
   rows: string,
 ): Promise<void> {
   await db.query(`select log_apply_${table}($1::text::jsonb, 0)`, [rows])
@@ -362,35 +367,6 @@ export async function forgetRoomRows(db: Db, room: string, limit: number): Promi
     gone += row?.gone ?? 0
   }
   return gone
-}
-
-/** Snapshots of a room that nothing is known to need any more. */
-export async function freedRoots(db: Db, room: string, limit: number): Promise<number[]> {
-  const rows = await db<{ root: number }>`
-    select root from freed_roots where room_id = ${room} limit ${limit}`
-  return rows.map(({ root }) => root)
-}
-
-export async function deleteFreedRoots(
-  db: Db,
-  room: string,
-  roots: readonly number[],
-): Promise<void> {
-  await db.query('delete from freed_roots where room_id = $1 and root = any($2::bigint[])', [
-    room,
-    roots,
-  ])
-}
-
-/** Snapshots that events of a room, or its head, refer to. */
-export async function rootsOfRoom(db: Db, room: string): Promise<number[]> {
-  const rows = await db<{ root: number }>`
-    select state_before as root from events where room_id = ${room} and position is not null
-    union select state_after from events where room_id = ${room} and position is not null
-    union select state_before from events where room_id = ${room} and position is null
-    union select state_after from events where room_id = ${room} and position is null
-    union select state_root from rooms where room_id = ${room}`
-  return rows.map(({ root }) => root).filter((root) => root > 0)
 }
 
 export async function isRoomBlocked(db: Db, room: string): Promise<boolean> {

@@ -7,6 +7,7 @@ import type { RoomId } from '../../spec/ids.ts'
 import type { Database } from '../database/database.ts'
 import { atMost } from '../platform/cache.ts'
 import type { Tail } from '../stream/log.ts'
+import { isCompletion } from './partial-rooms.ts'
 import { isPurge } from './purged.ts'
 import { liveEvents, liveNumbers, timelineGaps } from './queries.ts'
 import { isEventPayload } from './room-views.ts'
@@ -62,7 +63,7 @@ export function createTimelines(needs: {
   tail.subscribe('timelines', (rows) => {
     for (const row of rows) {
       const { kind, room, payload } = row
-      if (room !== undefined && isPurge(row)) windows.delete(room)
+      if (room !== undefined && (isPurge(row) || isCompletion(row))) windows.delete(room)
       if (kind !== 'event' || room === undefined || !isEventPayload(payload)) continue
       const window = windows.get(room)
       if (window === undefined) continue

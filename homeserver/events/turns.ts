@@ -29,6 +29,8 @@ export interface TurnRoom {
   root: StateRoot
   extremities: readonly EventId[]
   depth: number
+  /** The state lacks members: what comes in is noted, and judged again when they are here. */
+  readonly isPartial: boolean
   /** Accepted and not yet committed. */
   readonly pending: Map<EventId, StoredEvent>
   readonly pendingNumbers: Map<number, StoredEvent>
@@ -131,6 +133,7 @@ export function createTurns({ db, log, clock, random, processes }: Needs): Turns
       root: row.state_root,
       extremities: row.extremities.filter(isEventId),
       depth: row.depth,
+      isPartial: row.is_partial,
     })
   }
 
@@ -231,9 +234,10 @@ export function newTurn(
   room: RoomId,
   rules: RoomVersionRules,
   fence: number,
-  start: Pick<TurnRoom, 'state' | 'root' | 'extremities' | 'depth'>,
+  start: Pick<TurnRoom, 'state' | 'root' | 'extremities' | 'depth'> &
+    Partial<Pick<TurnRoom, 'isPartial'>>,
 ): TurnRoom {
-  const { state, root, extremities, depth } = start
+  const { state, root, extremities, depth, isPartial = false } = start
   return {
     room,
     rules,
@@ -242,6 +246,7 @@ export function newTurn(
     root,
     extremities,
     depth,
+    isPartial,
     pending: new Map(),
     pendingNumbers: new Map(),
     inFlight: new Set(),

@@ -1,0 +1,67 @@
+import type { Db } from '../database/database.ts'
+
+export interface PartialRoomRow {
+  readonly room_id: string
+  readonly join_id: string
+  readonly origin: string
+  readonly servers: string[]
+  readonly completed: number | null
+}
+
+/** Which rooms came without members, and when they became complete. */
+export async function partialRooms(
+  db: Db,
+): Promise<Pick<PartialRoomRow, 'room_id' | 'completed'>[]> {
+  return await db<Pick<PartialRoomRow, 'room_id' | 'completed'>>`
+    select room_id, completed from partial_rooms`
+}
+
+export async function partialRoom(db: Db, room: string): Promise<PartialRoomRow | undefined> {
+  const [row] = await db<PartialRoomRow>`
+    select room_id, join_id, origin, servers, completed from partial_rooms where room_id = ${room}`
+  return row
+}
+
+export interface PartialEventRow {
+  readonly nr: number
+  readonly seq: number
+  readonly given: number[] | null
+}
+
+/** Events with a place from an incomplete state, in their order. */
+export async function partialEvents(
+  db: Db,
+  room: string,
+  after: number,
+  limit: number,
+): Promise<PartialEventRow[]> {
+  return await db<PartialEventRow>`
+    select nr, seq, given from partial_events where room_id = ${room} and seq > ${after}
+    order by seq limit ${limit}`
+}
+
+export interface KeyedRow {
+  readonly nr: number
+  readonly type: string
+  readonly state_key: string
+}
+
+/** The accepted state events of a room among these, by id. */
+export async function stateKeysById(
+  db: Db,
+  room: string,
+  ids: readonly string[],
+): Promise<KeyedRow[]> {
+  return await db.query(
+    `select nr, type, state_key from events
+     where event_id = any($2::text[]) and room_id = $1 and state_key is not null and rejected is null`,
+    [room, ids],
+  )
+}
+
+export async function stateKeysByNumber(db: Db, nrs: readonly number[]): Promise<KeyedRow[]> {
+  return await db.query(
+    'select nr, type, state_key from events where nr = any($1::bigint[]) and state_key is not null',
+    [nrs],
+  )
+}
