@@ -12,8 +12,10 @@ export async function targetsAmong(
   relTypes: readonly string[],
 ): Promise<{ id: EventId; rel_type: string }[]> {
   return await db.query(
+    // The limit makes it a look at the index for each.
     `select w.id, t.rel_type from unnest($1::text[]) as w(id) cross join unnest($2::text[]) as t(rel_type)
-     where exists (select from event_relations r where r.relates_to = w.id and r.rel_type = t.rel_type)`,
+     cross join lateral (
+       select from event_relations r where r.relates_to = w.id and r.rel_type = t.rel_type limit 1) one`,
     [ids, relTypes],
   )
 }
@@ -53,13 +55,13 @@ export async function referencesTo(
   )
 }
 
-/** How much each user has said in the threads that begin with these. */
+/** How much each user has said in the threads that begin with these, and the newest position of what counts there. */
 export async function threadSenders(
   db: Db,
   ids: readonly EventId[],
-): Promise<{ id: EventId; sender: UserId; count: number }[]> {
+): Promise<{ id: EventId; sender: UserId; count: number; up_to: number }[]> {
   return await db.query(
-    `select o.event_id as id, r.sender, count(*)::int as count from events o
+    `select o.event_id as id, r.sender, count(*)::int as count, max(r.position) as up_to from events o
      join event_relations r on r.relates_to = o.event_id and r.rel_type = 'm.thread' and r.room_id = o.room_id
      where o.event_id = any($1::text[]) and ${isWhole('r')}
      group by 1, 2`,
@@ -73,9 +75,9 @@ export async function newestInThreads(
   ids: readonly EventId[],
   but: readonly UserId[],
   limitEach: number,
-): Promise<{ id: EventId; event_id: EventId }[]> {
+): Promise<{ id: EventId; event_id: EventId; depth: number; position: number }[]> {
   return await db.query(
-    `select o.event_id as id, c.event_id from events o cross join lateral (
+    `select o.event_id as id, c.event_id, c.depth, c.position from events o cross join lateral (
        select r.event_id, r.depth, r.position from event_relations r
        where r.relates_to = o.event_id and r.rel_type = 'm.thread' and r.room_id = o.room_id
          and r.sender <> all ($2::text[]) and ${isWhole('r')}
@@ -118,8 +120,10 @@ export async function childrenOf(
     with recursive related as (
       select r.event_id, r.depth, r.position, 1 as step from event_relations r where r.relates_to = $1 and ${wanted}
       union
-      select r.event_id, r.depth, r.position, p.step + 1 from related p
-      join event_relations r on r.relates_to = p.event_id where p.step < $10::int and ${wanted})
+      select c.event_id, c.depth, c.position, p.step + 1 from related p cross join lateral (
+        select r.event_id, r.depth, r.position from event_relations r
+        where r.relates_to = p.event_id and ${wanted} offset 0) c
+      where p.step < $10::int)
     select event_id from related where ${inRange}`
   const values = [
     ...[target, room, range.relType ?? null, range.eventType ?? null],
@@ -140,10 +144,10 @@ export async function relatedAmong(
   relTypes: readonly string[] | undefined,
 ): Promise<{ id: EventId }[]> {
   return await db.query(
-    `select w.id from unnest($1::text[]) as w(id) where exists (
+    `select w.id from unnest($1::text[]) as w(id) cross join lateral (
        select from event_relations r where r.relates_to = w.id
          and ($2::text[] is null or r.sender = any($2::text[]))
-         and ($3::text[] is null or r.rel_type = any($3::text[])) and ${isWhole('r')})`,
+         and ($3::text[] is null or r.rel_type = any($3::text[])) and ${isWhole('r')} limit 1) one`,
     [ids, senders ?? null, relTypes ?? null],
   )
 }

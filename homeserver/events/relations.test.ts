@@ -41,7 +41,34 @@ async function seenBy({ events, stream }: TestProcess, { pdu }: StoredEvent) {
   return (await events.relations.aggregates([event])).get(pdu.eventId)
 }
 
+const summary = ({ pdu }: StoredEvent, count: number) => ({
+  latest: pdu.eventId,
+  place: { depth: pdu.depth, arrival: expect.any(Number) },
+  countedTo: expect.any(Number),
+  counts: new Map([[alice, count]]),
+})
+
 describe('what relates to an event', () => {
+  it('is counted on as it comes, as often as it is', async () => {
+    const room = await testRoom(a, alice)
+    const other = await testRoom(a, alice)
+    const root = await send(room, { body: 'root' })
+    let last = root
+    for (let count = 1; count < 6; count++) {
+      last = await relate(room, 'm.thread', root)
+      await relate(room, 'm.annotation', root)
+      await relate(other, 'm.thread', root)
+      expect(await seenBy(a, root)).toEqual({ thread: summary(last, count) })
+      if (count % 2 === 0) await send(room, { body: 'between' })
+      else expect(await seenBy(b, root)).toEqual({ thread: summary(last, count) })
+    }
+    await Promise.all(Array.from({ length: 10 }, () => relate(room, 'm.thread', root)))
+    for (const process of [a, b]) {
+      const thread = (await seenBy(process, root))?.thread
+      expect(thread?.counts).toEqual(new Map([[alice, 15]]))
+    }
+  })
+
   it('is the same in every process, whichever wrote it, and after it was redacted', async () => {
     const room = await testRoom(a, alice)
     const root = await send(room, { body: 'root' })
@@ -51,14 +78,14 @@ describe('what relates to an event', () => {
     const second = await relate(room, 'm.thread', root)
     for (const process of [a, b]) {
       expect(await seenBy(process, root)).toEqual({
-        thread: { latest: second.pdu.eventId, counts: new Map([[alice, 2]]) },
+        thread: summary(second, 2),
       })
     }
     await send(room, {}, 'm.room.redaction', second.pdu.eventId)
     for (const process of [a, b]) {
       await expect
         .poll(() => seenBy(process, root), { timeout: 10_000 })
-        .toEqual({ thread: { latest: first.pdu.eventId, counts: new Map([[alice, 1]]) } })
+        .toEqual({ thread: summary(first, 1) })
     }
   })
 

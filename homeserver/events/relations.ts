@@ -3,7 +3,8 @@ import type { EventId, RoomId, UserId } from '../../spec/ids.ts'
 import { relationOf } from '../../spec/room/relation.ts'
 import type { Database } from '../database/database.ts'
 import type { Tail } from '../stream/log.ts'
-import { type Aggregate, createAggregates, type ThreadAggregate } from './aggregates.ts'
+import type { Aggregate } from './aggregate.ts'
+import { createAggregates } from './aggregates.ts'
 import * as queries from './relation-queries.ts'
 import type { EventStore } from './store.ts'
 import type { HistoryPoint, StoredEvent } from './stored-event.ts'
@@ -82,12 +83,11 @@ export function createRelations(needs: Needs): Relations {
   async function current(rows: readonly queries.ThreadRow[]) {
     const roots = await store.get(rows.map(({ root }) => root))
     const sums = await aggregates.of([...roots.values()])
-    const latest = await store.get([...sums.values()].flatMap(({ thread }) => thread?.latest ?? []))
     return rows.map((row) => {
       const thread = sums.get(row.root)?.thread
       const root = roots.get(row.root)
       // Of a thread that begins in history which is not here nothing can be said.
-      const isRight = root === undefined || placeIn(latest, thread) === row.position
+      const isRight = root === undefined || thread?.place.arrival === row.position
       return { row, root: thread && root, isRight }
     })
   }
@@ -146,13 +146,6 @@ export function createRelations(needs: Needs): Relations {
 /** The database keeps no NUL, and may not be asked for one. */
 function isAskable(text: string | undefined): boolean {
   return text?.includes('\0') !== true
-}
-
-function placeIn(
-  events: ReadonlyMap<EventId, StoredEvent>,
-  thread: ThreadAggregate | undefined,
-): number | undefined {
-  return thread && events.get(thread.latest)?.position
 }
 
 function placeOf({ depth, arrival }: HistoryPoint): readonly [number, number] {

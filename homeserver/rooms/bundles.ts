@@ -1,7 +1,7 @@
 /** What relates to events, put with them for a viewer. {@link https://spec.matrix.org/v1.19/client-server-api/#aggregations-of-child-events} */
 import type { EventId, UserId } from '../../spec/ids.ts'
 import { relationOf } from '../../spec/room/relation.ts'
-import type { Aggregate, ThreadAggregate } from '../events/aggregates.ts'
+import type { Aggregate, ThreadAggregate } from '../events/aggregate.ts'
 import type { Bundle, Events, Seen } from '../events/events.ts'
 import type { StoredEvent } from '../events/stored-event.ts'
 
