@@ -27,12 +27,13 @@ export function createEntering(needs: Needs): Pick<Rooms, 'join' | 'knock'> {
     who: Requester,
     target: RoomId | RoomAlias,
     via: readonly ServerName[],
-  ): Promise<Candidates & { readonly room: RoomId }> {
+  ): Promise<Candidates & { readonly room: RoomId; readonly isInvited: boolean }> {
     const { room, servers } = isAlias(target)
       ? await needs.resolveAlias(target)
       : { room: target, servers: [] }
     const row = await core.rowOf(who.user, room)
-    return { room, ...candidatesFor(row, room, [...servers, ...via]) }
+    const isInvited = row?.membership === 'invite'
+    return { room, isInvited, ...candidatesFor(row, room, [...servers, ...via]) }
   }
 
   async function joinHere(change: MemberChange, entry: Entry): Promise<void> {

@@ -20,6 +20,8 @@ import { isSignedBy } from './signed-by.ts'
 /** Servers that are asked to let a user in. */
 const candidatesMax = 20
 const eventIdLength = 24
+/** Pauses before a server that forbids what an invite allows is asked again, in milliseconds. */
+const invitePausesMs = [100, 300, 900]
 const versions = [...roomVersions.keys()]
 
 /** Servers that may let a user into a room, or out of it. */
@@ -37,6 +39,8 @@ export interface Entry extends Candidates {
   readonly membership: 'join' | 'leave' | 'knock'
   /** Content beside the membership. */
   readonly content: JsonObject
+  /** The user has an invite. */
+  readonly isInvited?: boolean
 }
 
 export interface Handshakes {
@@ -153,10 +157,27 @@ function build(
 }
 
 async function joinBy(needs: HandshakeNeeds, server: ServerName, entry: Entry): Promise<void> {
-  const { remote, events } = needs
-  const { room, user } = entry
-  const made = build(needs, entry, await remote.makeJoin(server, room, user, versions))
+  const { events } = needs
+  const { room } = entry
+  const made = build(needs, entry, await makeJoin(needs, server, entry))
   await events.entering(room, () => sendJoin(needs, server, room, made))
+}
+
+/** An invited user sees the invite before the inviting server has it: who is as quick as that asks again. */
+async function makeJoin(
+  { remote, clock }: HandshakeNeeds,
+  server: ServerName,
+  { room, user, isInvited = false }: Entry,
+) {
+  for (const pauseMs of isInvited ? invitePausesMs : []) {
+    try {
+      return await remote.makeJoin(server, room, user, versions)
+    } catch (error) {
+      if (!(error instanceof MatrixError) || error.errcode !== 'M_FORBIDDEN') throw error
+      await clock.sleep(pauseMs)
+    }
+  }
+  return await remote.makeJoin(server, room, user, versions)
 }
 
 async function sendJoin(
