@@ -13,6 +13,7 @@ import type { Remote } from '../ports.ts'
 import type { Memberships } from '../rooms/rooms.ts'
 import type { Tail } from '../stream/log.ts'
 import { failureOf, groupByServer } from './ask-servers.ts'
+import { grouped } from './grouped.ts'
 import * as queries from './queries.ts'
 import { createRemoteKeys } from './remote-keys.ts'
 import { publicPart, type UserKeys, withSignatures } from './signed-keys.ts'
@@ -39,20 +40,26 @@ export function createKeyQueries(needs: KeyQueriesNeeds) {
     users: readonly UserId[],
     viewer: UserId | undefined,
   ): Promise<Map<UserId, UserKeys>> {
-    const devices = await queries.deviceKeysOf(db, users)
-    const crossSigning = await queries.crossSigningKeysOf(db, users)
-    const signatures = await queries.signaturesOn(db, users, viewer)
-    // Other servers are not told what a user calls a device.
-    const names = viewer === undefined ? undefined : await needs.deviceNames(users)
+    if (users.length === 0) return new Map()
+    const [deviceRows, crossSigningRows, signatureRows, names] = await Promise.all([
+      queries.deviceKeysOf(db, users),
+      queries.crossSigningKeysOf(db, users),
+      queries.signaturesOn(db, users, viewer),
+      // Other servers are not told what a user calls a device.
+      viewer === undefined ? undefined : needs.deviceNames(users),
+    ])
+    const devices = grouped(deviceRows, (row) => row.user_id)
+    const crossSigning = grouped(crossSigningRows, (row) => row.user_id)
+    const signatures = grouped(signatureRows, (row) => row.target_user_id)
     return new Map(
       users.map((user) => [
         user,
         userKeys(
           user,
           viewer,
-          devices.filter((row) => row.user_id === user),
-          crossSigning.filter((row) => row.user_id === user),
-          signatures.filter((row) => row.target_user_id === user),
+          devices.get(user) ?? [],
+          crossSigning.get(user) ?? [],
+          signatures.get(user) ?? [],
           names?.get(user),
         ),
       ]),
@@ -64,11 +71,13 @@ export function createKeyQueries(needs: KeyQueriesNeeds) {
     keys: Map<UserId, UserKeys>,
     viewer: UserId,
   ): Promise<Map<UserId, UserKeys>> {
+    if (keys.size === 0) return keys
     const rows = await queries.signaturesOn(db, [...keys.keys()], viewer)
     if (rows.length === 0) return keys
+    const byTarget = grouped(rows, (row) => row.target_user_id)
     return new Map(
       [...keys].map(([user, { master, ...others }]) => {
-        const mine = rows.filter((row) => row.target_user_id === user)
+        const mine = byTarget.get(user) ?? []
         return [
           user,
           master === undefined ? others : { ...others, master: withSignatures(master, mine) },
@@ -156,7 +165,8 @@ function answer(asked: JsonObject, parts: readonly ReadonlyMap<UserId, UserKeys>
 /** Those devices that were asked for; an empty list asks for all. */
 function wanted(devices: JsonObject, ids: Json | undefined): JsonObject {
   if (!Array.isArray(ids) || ids.length === 0) return devices
-  return Object.fromEntries(Object.entries(devices).filter(([id]) => ids.includes(id)))
+  const named = new Set<Json>(ids)
+  return Object.fromEntries(Object.entries(devices).filter(([id]) => named.has(id)))
 }
 
 function userKeys(
@@ -167,7 +177,8 @@ function userKeys(
   signatures: readonly queries.SignatureRow[],
   names: ReadonlyMap<DeviceId, string | undefined> | undefined,
 ): UserKeys {
-  const on = (keyId: string) => signatures.filter((row) => row.target_key_id === keyId)
+  const byKey = grouped(signatures, (row) => row.target_key_id)
+  const on = (keyId: string) => byKey.get(keyId) ?? []
   const byDevice = devices.map((row) => {
     const keys = withSignatures(storedObject(row.keys), on(row.device_id))
     const name = names?.get(row.device_id)

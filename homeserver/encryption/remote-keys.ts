@@ -12,6 +12,7 @@ import { storedObject } from '../database/stored-text.ts'
 import type { Remote } from '../ports.ts'
 import type { Memberships } from '../rooms/rooms.ts'
 import type { Tail } from '../stream/log.ts'
+import { grouped } from './grouped.ts'
 import * as queries from './queries.ts'
 import type { UserKeys } from './signed-keys.ts'
 
@@ -46,13 +47,12 @@ export function createRemoteKeys(needs: {
 
   async function kept(users: readonly UserId[]): Promise<Map<UserId, UserKeys>> {
     if (users.length === 0) return new Map()
-    const devices = await queries.remoteDevicesOf(db, users)
-    const signing = await queries.crossSigningKeysOf(db, users)
+    const devices = grouped(await queries.remoteDevicesOf(db, users), (row) => row.user_id)
+    const signing = grouped(await queries.crossSigningKeysOf(db, users), (row) => row.user_id)
     return new Map(
       users.map((user) => {
-        const own = devices.filter((row) => row.user_id === user)
-        const usage = (name: string) =>
-          signing.find((row) => row.user_id === user && row.usage === name)?.key
+        const own = devices.get(user) ?? []
+        const usage = (name: string) => signing.get(user)?.find((row) => row.usage === name)?.key
         return [
           user,
           keysOfParts(
