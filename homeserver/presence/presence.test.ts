@@ -81,7 +81,8 @@ it('is online while a device syncs, and offline half a minute after', async () =
   })
   presence.touch(alice, 'online')
   await expect.poll(async () => (await presence.get(alice.user)).presence).toBe('online')
-  expect(presence.changedSince(new Set([alice.user, bob]), before)).toEqual([alice.user])
+  expect(presence.changedSince(before, 5)).toEqual([alice.user])
+  expect(presence.changedSince(before, 0)).toBeUndefined()
   await clock.advance(20_000)
   presence.touch(alice, 'online')
   await clock.advance(20_000)
@@ -95,7 +96,7 @@ it('is online while a device syncs, and offline half a minute after', async () =
     currentlyActive: false,
   })
   expect(changes.map((change) => change.presence)).toEqual(['online', 'offline'])
-  expect(presence.changedSince(new Set([alice.user]), presence.stamp)).toEqual([])
+  expect(presence.changedSince(presence.stamp, 5)).toEqual([])
 })
 
 it('is idle after five minutes without doing anything, and not after the next thing', async () => {
@@ -139,7 +140,7 @@ it('is told again before other servers forget it', async () => {
     await clock.advance(20_000)
   }
   expect(changes.map(({ what }) => what)).toEqual(['state', 'again'])
-  expect(presence.changedSince(new Set([alice.user]), stamp)).toEqual([])
+  expect(presence.changedSince(stamp, 5)).toEqual([])
 })
 
 it('is what the most present device is', async () => {
@@ -194,6 +195,11 @@ it('is known to the other processes, and the status outlives them all', async ()
   await presence[Symbol.asyncDispose]()
   await elsewhere[Symbol.asyncDispose]()
   const later = start()
+  const stranger = parseUserId('@nobody:here.test')
+  expect(await later.getMany([stranger, alice.user])).toMatchObject([
+    { presence: 'offline', lastActiveTs: 0 },
+    { presence: 'offline', statusMsg: 'hello' },
+  ])
   expect(await later.get(alice.user)).toMatchObject({ presence: 'offline', statusMsg: 'hello' })
 })
 

@@ -65,8 +65,10 @@ export interface Presence extends AsyncDisposable {
   onChange(listener: (change: PresenceChange) => void): Disposable
   /** Rises with every change: milliseconds, made unique. What a token carries. */
   readonly stamp: number
-  /** Users among `users` whose presence changed after the stamp. */
-  changedSince(users: ReadonlySet<UserId>, stamp: number): readonly UserId[]
+  /** Of many people at once, in order. */
+  getMany(users: readonly UserId[]): Promise<readonly PresenceState[]>
+  /** Whose presence changed after the stamp, whoever may see it; undefined when these are more than `max`. */
+  changedSince(stamp: number, max: number): readonly UserId[] | undefined
   onRemotePresence(origin: ServerName, push: readonly RemotePresence[]): Promise<void>
 }
 
@@ -349,10 +351,21 @@ export function createPresence(needs: PresenceNeeds): Presence {
     get stamp() {
       return stamp
     },
-    changedSince(users, since) {
-      if (since >= stamp) return []
-      const smaller = users.size < changedAt.size ? users : [...changedAt.keys()]
-      return [...smaller].filter((user) => users.has(user) && (changedAt.peek(user) ?? 0) > since)
+    async getMany(users) {
+      const missing = users.filter((user) => people.get(user) === undefined)
+      for (const row of missing.length === 0 ? [] : await queries.findPresences(db, missing)) {
+        if (people.peek(row.user_id) === undefined) keep(row.user_id, personOf(row))
+      }
+      return users.map((user) => stateOf(people.peek(user) ?? personOf(undefined)))
+    },
+    changedSince(since, max) {
+      const found: UserId[] = []
+      // The newest change is first.
+      for (const [user, at] of changedAt.entries()) {
+        if (at <= since) break
+        if (found.push(user) > max) return undefined
+      }
+      return found
     },
     async onRemotePresence(origin, push) {
       if (!enabled) return

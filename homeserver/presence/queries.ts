@@ -13,6 +13,11 @@ export async function findPresence(db: Db, user: UserId): Promise<PresenceRow | 
   return row
 }
 
+export async function findPresences(db: Db, users: readonly UserId[]): Promise<PresenceRow[]> {
+  return await db<PresenceRow>`
+    select user_id, status_msg, last_active_ts from presence where user_id = any(${users}::text[])`
+}
+
 export async function upsertPresence(db: Db, rows: readonly PresenceRow[]): Promise<void> {
   await db`
     insert into presence (user_id, status_msg, last_active_ts)

@@ -15,11 +15,11 @@ import type { Asked, Scope } from './request.ts'
 
 export interface OtherNeeds {
   readonly accountData: Pick<AccountData, 'all' | 'changedSince'>
-  readonly presence: Pick<Presence, 'get' | 'changedSince'>
+  readonly presence: Pick<Presence, 'getMany' | 'changedSince'>
   readonly toDevice: Pick<ToDevice, 'pending'>
   readonly deviceLists: Pick<DeviceLists, 'changedFor'>
   readonly encryption: Pick<Encryption, 'counts' | 'unusedFallback'>
-  readonly memberships: Pick<Memberships, 'sharingWith'>
+  readonly memberships: Pick<Memberships, 'ofUser' | 'sharingWith'>
   readonly recent: Recent
   readonly clock: Clock
 }
@@ -28,6 +28,8 @@ export interface OtherNeeds {
 const toDeviceMax = 100
 /** Users whose presence is in one answer. */
 const presenceMax = 1_000
+/** People whose rooms are looked up one by one to see whether they share one. */
+const lookedUpMax = 200
 
 /** Account data as events, by room; global data under `undefined`. Of rooms that were joined since all of it is. */
 export async function readAccountData(
@@ -68,29 +70,58 @@ export async function readAccountData(
 
 /** Presence of users sharing a room: what changed, and of newcomers whatever it is. */
 export async function readPresence(
-  { presence, memberships, clock }: OtherNeeds,
+  needs: OtherNeeds,
   scope: Scope,
   newcomers: ReadonlySet<UserId>,
 ): Promise<string | undefined> {
-  const { user, since, filter, ignored } = scope
+  const { filter, ignored } = scope
   // Nobody's presence changed: the usual case.
   if (newcomers.size === 0 && !scope.hasPresence) return undefined
-  const sharing = new Set(await memberships.sharingWith(user)).add(user)
-  const changed = presence.changedSince(sharing, since?.presence ?? 0)
-  const wanted = new Set([...changed, ...newcomers].filter((one) => !ignored.has(one)))
-  const texts: string[] = []
-  for (const one of wanted) {
-    if (texts.length >= presenceMax) break
-    if (!matchesEvent(filter.presence, { type: 'm.presence', sender: one })) continue
-    const state = await presence.get(one)
+  const wanted = [...new Set([...(await changedPresence(needs, scope)), ...newcomers])]
+    .filter((one) => !ignored.has(one) && matchesEvent(filter.presence, presenceOf(one)))
+    .slice(0, presenceMax)
+  if (wanted.length === 0) return undefined
+  const states = await needs.presence.getMany(wanted)
+  const now = needs.clock.now()
+  const texts = states.flatMap((state, n) => {
     // Of those who were never seen there is nothing to say.
-    if (state.presence === 'offline' && state.lastActiveTs === 0 && !state.statusMsg) continue
-    const content = presenceContent(state, clock.now())
-    texts.push(
-      `{"type":"m.presence","sender":${JSON.stringify(one)},"content":${JSON.stringify(content)}}`,
-    )
-  }
+    if (state.presence === 'offline' && state.lastActiveTs === 0 && !state.statusMsg) return []
+    const content = JSON.stringify(presenceContent(state, now))
+    return `{"type":"m.presence","sender":${JSON.stringify(wanted[n])},"content":${content}}`
+  })
   return texts.length === 0 ? undefined : `"presence":${eventList(texts)}`
+}
+
+const presenceOf = (sender: UserId) => ({ type: 'm.presence', sender })
+
+/** Whose presence changed of those whom the user may see: a few are looked up, many are looked for. */
+async function changedPresence(
+  { presence, memberships }: OtherNeeds,
+  { user, since }: Scope,
+): Promise<readonly UserId[]> {
+  const after = since?.presence ?? 0
+  const few = presence.changedSince(after, lookedUpMax)
+  if (few === undefined) {
+    const sharing = await memberships.sharingWith(user)
+    const all = presence.changedSince(after, Number.MAX_SAFE_INTEGER) ?? []
+    return all.filter((one) => one === user || sharing.has(one))
+  }
+  const rooms = await memberships.ofUser(user)
+  const found: UserId[] = []
+  for (const one of few) {
+    if (one === user || meet(rooms, await memberships.ofUser(one))) found.push(one)
+  }
+  return found
+}
+
+type Rooms = ReadonlyMap<RoomId, MembershipRow>
+
+function meet(mine: Rooms, theirs: Rooms): boolean {
+  const [fewer, more] = mine.size < theirs.size ? [mine, theirs] : [theirs, mine]
+  for (const [room, { membership }] of fewer) {
+    if (membership === 'join' && more.get(room)?.membership === 'join') return true
+  }
+  return false
 }
 
 /** {@link https://spec.matrix.org/v1.19/client-server-api/#mpresence} */

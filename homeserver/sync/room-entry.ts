@@ -3,7 +3,7 @@ import type { RoomId } from '../../spec/ids.ts'
 import type { Events, Seen } from '../events/events.ts'
 import type { StoredEvent } from '../events/stored-event.ts'
 import type { Unread } from '../notifications/unread.ts'
-import type { MembershipRow, Memberships } from '../rooms/rooms.ts'
+import type { MembershipRow } from '../rooms/rooms.ts'
 import type { Position } from '../stream/log.ts'
 import { type EventWriter, type EventWriterNeeds, eventList, objectOf } from './event-text.ts'
 import type { SentMembers } from './lazy-members.ts'
@@ -11,6 +11,7 @@ import type { ChangedKeys, Recent } from './recent.ts'
 import type { Scope } from './request.ts'
 import { readState } from './room-state.ts'
 import { readTimeline, type Timeline } from './room-timeline.ts'
+import type { MemberSummaries } from './sliding/member-summaries.ts'
 import {
   changedKeysOf,
   membershipAt,
@@ -33,7 +34,7 @@ export interface RoomEntryNeeds {
     | 'stateEntry'
     | 'relations'
   >
-  readonly memberships: Pick<Memberships, 'ofRoom'>
+  readonly summaries: MemberSummaries
   readonly rooms: EventWriterNeeds['rooms']
   readonly recent: Recent
   readonly sentMembers: SentMembers
@@ -72,7 +73,7 @@ export async function joinedEntry(
   const changed = isNew ? '*' : await changedKeysOf(needs, room, after, scope.upTo)
   const timeline = await withRelations(needs, await readTimeline(events, interval, scope), scope)
   const summary = summaryChanged(changed, interval.isWhole)
-    ? await readSummary(needs.memberships, interval, view, scope)
+    ? await readSummary(needs.summaries, interval, view, scope)
     : undefined
   const heroes = summary?.heroes ?? []
   const question = { interval, timeline: timeline.shown, changed, view, heroes }

@@ -1,5 +1,5 @@
 /** The part of an answer that has the rooms: which there are, and an entry for each that has news. */
-import type { RoomId, UserId } from '../../spec/ids.ts'
+import { isUserId, type RoomId, type UserId } from '../../spec/ids.ts'
 import type { AccountData } from '../accounts/account-data.ts'
 import type { Notifications } from '../notifications/notifications.ts'
 import type { Unread } from '../notifications/unread.ts'
@@ -40,6 +40,7 @@ const newcomersMax = 1_000
 
 type AccountDataByRoom = ReadonlyMap<RoomId | undefined, readonly string[]>
 const none: readonly string[] = []
+const memberPrefix = 'm.room.member\u0000'
 
 /** A section of the answer, and how the entry of each room in it is read. */
 interface Section {
@@ -121,7 +122,10 @@ async function sectionsOf(
       unread: unread.get(room),
     }
     const entry = await joinedEntry(needs, row, extras, scope, write)
-    if (entry !== undefined) await addNewcomers(needs, row, entry, newcomers)
+    // In a first sync whoever is online is new.
+    if (entry !== undefined && scope.since !== undefined) {
+      await addNewcomers(needs, row, entry, newcomers)
+    }
     return entry?.text
   }
   const readLeft = (row: MembershipRow) => leftEntry(needs, row, dataOf(row.room), scope, write)
@@ -199,18 +203,20 @@ async function addNewcomers(
   { changed, isNew }: JoinedEntry,
   newcomers: Set<UserId>,
 ): Promise<void> {
-  const members = isNew || changed === '*' || hasMembers(changed)
-  if (!members) return
-  for (const one of (await memberships.ofRoom(room)).values()) {
+  const found = isNew || changed === '*' ? '*' : membersIn(changed)
+  if (found !== '*' && found.length === 0) return
+  const rows = await memberships.ofRoom(room)
+  for (const one of found === '*' ? rows.keys() : found) {
     if (newcomers.size >= newcomersMax) return
-    if (one.membership !== 'join' || one.user === user) continue
-    if (isNew || changed === '*' || changed.has(`m.room.member\u0000${one.user}`)) {
-      newcomers.add(one.user)
-    }
+    if (one !== user && rows.get(one)?.membership === 'join') newcomers.add(one)
   }
 }
 
-function hasMembers(changed: Exclude<ChangedKeys, '*'>): boolean {
-  for (const key of changed) if (key.startsWith('m.room.member\u0000')) return true
-  return false
+function membersIn(changed: Exclude<ChangedKeys, '*'>): UserId[] {
+  const found: UserId[] = []
+  for (const key of changed) {
+    const user = key.startsWith(memberPrefix) ? key.slice(memberPrefix.length) : undefined
+    if (isUserId(user)) found.push(user)
+  }
+  return found
 }

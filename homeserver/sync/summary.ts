@@ -1,8 +1,8 @@
 import { type StateKey, stateKeyOf } from '../../spec/events/event.ts'
 import { stringAt } from '../../spec/json.ts'
-import type { MembershipRow, Memberships } from '../rooms/rooms.ts'
 import type { ChangedKeys } from './recent.ts'
 import type { RoomInterval, Scope } from './request.ts'
+import { heroesFor, type MemberSummaries } from './sliding/member-summaries.ts'
 import type { StateView } from './state-view.ts'
 
 /** {@link https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync_response-200_roomsummary} */
@@ -13,7 +13,6 @@ export interface Summary {
   readonly invited: number
 }
 
-const heroesMax = 5
 const nameKey = stateKeyOf('m.room.name', '')
 const aliasKey = stateKeyOf('m.room.canonical_alias', '')
 const memberPrefix = stateKeyOf('m.room.member', '')
@@ -28,16 +27,15 @@ export function summaryChanged(changed: ChangedKeys, isWhole: boolean): boolean 
 }
 
 export async function readSummary(
-  memberships: Pick<Memberships, 'ofRoom'>,
+  summaries: MemberSummaries,
   { room }: RoomInterval,
   view: StateView,
-  scope: Scope,
+  { user }: Scope,
 ): Promise<Summary> {
-  const rows = [...(await memberships.ofRoom(room)).values()]
-  const count = (wanted: string) => rows.filter(({ membership }) => membership === wanted).length
-  const named = await isNamed(view)
-  const heroes = named ? undefined : heroesOf(rows, scope.user)
-  return { heroes, joined: count('join'), invited: count('invite') }
+  const summary = await summaries.get(room)
+  const heroes = (await isNamed(view)) ? undefined : heroesFor(summary, user)
+  const { joined, invited } = summary
+  return { heroes: heroes?.map((hero) => hero.user), joined, invited }
 }
 
 async function isNamed(view: StateView): Promise<boolean> {
@@ -46,18 +44,6 @@ async function isNamed(view: StateView): Promise<boolean> {
     if (stringAt(pdu.content, key === nameKey ? 'name' : 'alias')) return true
   }
   return false
-}
-
-/** The first who came; those who are gone when nobody else is there. */
-function heroesOf(rows: readonly MembershipRow[], self: string): string[] {
-  const others = rows.filter(({ user }) => user !== self)
-  const here = others.filter(({ membership }) => membership === 'join' || membership === 'invite')
-  const gone = others.filter(({ membership }) => membership === 'leave' || membership === 'ban')
-  const candidates = here.length > 0 ? here : gone
-  return candidates
-    .sort((a, b) => a.since - b.since)
-    .slice(0, heroesMax)
-    .map(({ user }) => user)
 }
 
 /** As a member of a room's entry. */

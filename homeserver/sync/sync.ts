@@ -31,6 +31,7 @@ import {
   tooFarAhead,
   writeToken,
 } from './request.ts'
+import { createMemberSummaries } from './sliding/member-summaries.ts'
 import { createSlidingSync, type SlidingNeeds, type SlidingSync } from './sliding/sliding.ts'
 import { createWaiters, type Watch } from './waiters.ts'
 
@@ -66,7 +67,10 @@ export interface SyncRequest {
 }
 
 export interface SyncNeeds
-  extends Omit<ComposeNeeds, 'recent' | 'sentMembers' | 'position' | 'strippedState'> {
+  extends Omit<
+    ComposeNeeds,
+    'recent' | 'summaries' | 'sentMembers' | 'position' | 'strippedState'
+  > {
   readonly db: Database
   readonly random: Random
   readonly events: ComposeNeeds['events'] & SlidingNeeds['events']
@@ -90,6 +94,7 @@ export function createSync(needs: SyncNeeds): Sync {
   const parts: ComposeNeeds = {
     ...needs,
     recent: createRecent(needs),
+    summaries: createMemberSummaries(needs),
     sentMembers: createSentMembers(),
     position: () => tail.position,
     strippedState: ({ room, user }) => readStrippedState(needs.db, room, user),
