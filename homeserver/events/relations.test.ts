@@ -154,12 +154,21 @@ describe('the list of threads', () => {
     await relate(room, 'm.thread', old)
     const root = await send(room, { body: 'root' })
     await relate(room, 'm.thread', root)
-    await database.db.query('delete from events where event_id = $1', [old.pdu.eventId])
+    const gone = await send(room, { body: 'gone' })
+    const reply = await relate(room, 'm.thread', gone)
+    const { db } = database
+    const purged = [old, gone, reply].map(({ pdu }) => pdu.eventId)
+    await db.query('delete from events where event_id = any($1)', [purged])
+    await db.query('delete from event_relations where event_id = any($1)', [purged])
     const late = await openTestProcess('one.test', database)
     await late.start()
     await late.stream.tail.catchUp()
     const { found } = await late.events.relations.threads(room, undefined, 10)
     expect(found.map((thread) => thread.root.pdu.eventId)).toEqual([root.pdu.eventId])
+    const left = await db.query<{ root: string }>('select root from threads where room_id = $1', [
+      room,
+    ])
+    expect(left.map((row) => row.root).sort()).toEqual([old.pdu.eventId, root.pdu.eventId].sort())
     await late[Symbol.asyncDispose]()
   }, 30_000)
 })

@@ -116,7 +116,8 @@ export function createRelations(needs: Needs): Relations {
       for (let tries = 0; ; tries++) {
         const rows = await queries.threadsOf(db, room, before && placeOf(before), limit)
         const threads = await current(rows)
-        const wrong = threads.filter(({ isRight }) => !isRight)
+        // Of what begins in history that is not here it is looked once whether there is anything left of it.
+        const wrong = threads.filter(({ isRight, root }) => !isRight || (!root && tries === 0))
         if (wrong.length > 0 && tries < correctionsMax) {
           await queries.correctThreads(
             db,
