@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { login, register, unique } from '../harness/client.ts'
+import { z } from 'zod'
+import { type Client, login, register, unique } from '../harness/client.ts'
 import { joinedRoom, server } from '../harness/fixtures.ts'
-import { ask, path } from '../harness/http.ts'
+import { ask, type Body, path } from '../harness/http.ts'
+import { underTestIsSynapse } from '../harness/settings.ts'
 import { bodiesOf, connect, keysOf, oneList, slidingPath } from '../harness/sliding.ts'
 
 const v3 = '/_matrix/client/v3'
@@ -310,3 +312,83 @@ describe('memberships', () => {
     expect(answer.rooms[room]?.timeline.at(-1)?.content).toMatchObject({ membership: 'leave' })
   })
 })
+
+/** The proposal as it was accepted, which Synapse does not serve. */
+describe.skipIf(underTestIsSynapse)('POST /v4/sync', () => {
+  const ask = async (who: Client, body: object) =>
+    await who.ask('POST', '/_matrix/client/v4/sync', { body: { ...body } })
+
+  it('has its parameters in the body, and says more of rooms', async () => {
+    const { alice, bob, room } = await joinedRoom({ name: 'Kitchen' })
+    const members = [{ type: 'm.room.member', state_key: alice.userId }]
+    const rule = (include: object[], more: object = {}) => ({
+      timeline_limit: 1,
+      required_state: { include, ...more },
+    })
+    const lists = { all: { ...rule([{}], { lazy_members: true }), range: [0, 9] } }
+    const first = await ask(alice, { lists })
+    expect(first.body['lists']).toEqual({ all: { count: 1 } })
+    const entry = roomsIn(first.body)[room]
+    expect(entry).toMatchObject({
+      ...{ membership: 'join', lists: ['all'], initial: true, name: 'Kitchen', limited: true },
+      joined_count: 2,
+    })
+    expect(entry).not.toHaveProperty('notification_count')
+    const keys = (of: { required_state?: unknown } | undefined) =>
+      JSON.stringify(of?.required_state ?? [])
+    expect(keys(entry)).toContain('m.room.create')
+    expect(keys(entry)).not.toContain(`"state_key":"${alice.userId}"`)
+    // Its position is also one in the history.
+    const { chunk } = await alice.messages(room, { from: String(first.body['pos']) })
+    expect(chunk.length).toBeGreaterThan(0)
+
+    const pos = first.body['pos']
+    const waiting = ask(alice, { lists, pos, timeout: 20_000 })
+    await alice.setState(room, 'm.room.name', '', {})
+    const second = await waiting
+    expect(roomsIn(second.body)[room]).toMatchObject({
+      name: null,
+      heroes: [{ user_id: bob.userId }],
+    })
+    const narrow = { all: { ...rule([{}], { exclude: [{ type: 'm.room.create' }] }) } }
+    const other = await ask(alice, { conn_id: 'x', lists: narrow })
+    expect(keys(roomsIn(other.body)[room])).not.toContain('m.room.create"')
+    expect(keys(roomsIn(other.body)[room])).toContain('m.room.member')
+    const named = { all: rule(members) }
+    const last = await ask(alice, { conn_id: 'y', lists: named })
+    expect(roomsIn(last.body)[room]?.['required_state']).toHaveLength(1)
+  })
+
+  it('writes what somebody invited may see as stripped state', async () => {
+    const [alice, bob] = await Promise.all([register(server), register(server)])
+    const room = await alice.createRoom({ name: 'Parlour', invite: [bob.userId] })
+    const list = { timeline_limit: 1, required_state: {}, filters: { is_invited: true } }
+    const answer = await ask(bob, { lists: { invites: list } })
+    const entry = roomsIn(answer.body)[room]
+    expect(entry).toMatchObject({ membership: 'invite', lists: ['invites'] })
+    expect(JSON.stringify(entry?.['stripped_state'])).toContain('Parlour')
+  })
+
+  it('refuses too much, and says what', async () => {
+    const alice = await register(server)
+    const rule = { timeline_limit: 1, required_state: {} }
+    const many = (prefix: string) =>
+      Object.fromEntries(Array.from({ length: 101 }, (_, n) => [`${prefix}${n}`, rule]))
+    for (const [field, value] of [
+      ['lists', many('l')],
+      ['room_subscriptions', many('!r')],
+      ['set_presence', 'asleep'],
+    ] as const) {
+      const { status, body } = await ask(alice, { [field]: value })
+      expect(status).toBe(400)
+      expect(body['errcode']).toBe('M_INVALID_PARAM')
+      expect(body['error']).toContain(field)
+    }
+    const unknown = await ask(alice, { pos: 'nowhere' })
+    expect(unknown.body['errcode']).toBe('M_UNKNOWN_POS')
+  })
+})
+
+function roomsIn(body: Body): Record<string, Record<string, unknown>> {
+  return z.record(z.string(), z.record(z.string(), z.unknown())).parse(body['rooms'])
+}
