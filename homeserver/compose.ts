@@ -164,6 +164,8 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     ...{ pushRules, receipts, events, memberships, owns, processes, writer, logger: needs.log },
     ...{ pushGateways: needs.pushGateways, ignoredUsers: accountData.ignoredUsers },
     ignorers: createIgnorers(base),
+    wantsInvite: async (user, sender) =>
+      (await accountData.invitePermission(user))(sender) === 'allow',
     settings: { includesContent: config.pushContent, countsRooms: config.pushBadge === 'rooms' },
   })
   const slices = {

@@ -35,6 +35,7 @@ it.skipIf(urlUnderTest !== undefined)(
       type: 'm.room.member',
       sender: bob.userId,
       user_is_target: true,
+      room_name: 'Far away',
       counts: { unread: 1 },
     })
     await alice.join(room)

@@ -3,6 +3,7 @@
  * {@link https://spec.matrix.org/v1.19/client-server-api/#push-notifications}
  */
 import type { RoomId, UserId } from '../../spec/ids.ts'
+import { readStrippedState } from '../rooms/invite-state.ts'
 import {
   createNotified,
   type NotifiedNeeds,
@@ -28,7 +29,7 @@ export interface Notifications extends AsyncDisposable {
 export type NotificationsNeeds = Omit<UnreadNeeds, 'log'> &
   Omit<NotifiedNeeds, 'unread'> &
   Omit<PushersNeeds, 'log'> &
-  Omit<PushingNeeds, 'unread' | 'pushers'> & {
+  Omit<PushingNeeds, 'unread' | 'pushers' | 'strippedState'> & {
     readonly pushRules: PushRules
     readonly writer: PushersNeeds['log']
   }
@@ -38,7 +39,8 @@ export function createNotifications(needs: NotificationsNeeds): Notifications {
   const { logger, writer } = needs
   const unread = createUnreadCounts({ ...needs, log: logger })
   const pushers = createPushers({ ...needs, log: writer })
-  const pushing = createPushing({ ...needs, unread, pushers })
+  const strippedState = (room: RoomId, user: UserId) => readStrippedState(needs.db, room, user)
+  const pushing = createPushing({ ...needs, unread, pushers, strippedState })
   return {
     rules: needs.pushRules,
     pushers,

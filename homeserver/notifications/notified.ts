@@ -42,6 +42,8 @@ export interface NotifiedNeeds {
   readonly memberships: Pick<Memberships, 'ofUser'>
   readonly pushRules: Pick<PushRules, 'ruleset'>
   readonly unread: Pick<UnreadCounts, 'verdicts' | 'of' | 'readUpTo'>
+  /** Whether the user lets this one invite them. */
+  readonly wantsInvite: (user: UserId, sender: UserId) => Promise<boolean>
   readonly ignoredUsers: (user: UserId) => Promise<ReadonlySet<UserId>>
 }
 
@@ -114,11 +116,13 @@ export function createNotified(needs: NotifiedNeeds) {
     if (invites.length === 0) return []
     const rules = await needs.pushRules.ruleset(user)
     const known = await events.get(invites.map(({ eventId }) => eventId))
-    return invites.flatMap(({ eventId, position }) => {
+    const found: Found[] = []
+    for (const { eventId, position, sender } of invites) {
       const event = known.get(eventId)
-      if (event === undefined) return []
-      return [{ event, position, verdict: nothing.ofOutsider(event, user, rules) }]
-    })
+      if (event === undefined || !(await needs.wantsInvite(user, sender))) continue
+      found.push({ event, position, verdict: nothing.ofOutsider(event, user, rules) })
+    }
+    return found
   }
 
   async function withRead(user: UserId, page: readonly Found[]): Promise<Notified[]> {

@@ -8,7 +8,7 @@ import type { Logger } from '../platform/log.ts'
 import type { PushGateways } from '../ports.ts'
 import type { Memberships } from '../rooms/rooms.ts'
 import { createLane, type Lane, type Message, type Push } from './push-lane.ts'
-import { badgeMessage, eventMessage, keepsOwnBadge } from './push-message.ts'
+import { badgeMessage, eventMessage, keepsOwnBadge, type MessageNeeds } from './push-message.ts'
 import { createSlots } from './push-slots.ts'
 import * as queries from './pusher-queries.ts'
 import type { Pushers, StoredPusher } from './pushers.ts'
@@ -40,6 +40,10 @@ export interface PushLanesNeeds {
   readonly unread: Pick<UnreadCounts, 'byRoom' | 'of' | 'readUpTo'>
   readonly pushGateways: PushGateways
   readonly settings: PushSettings
+  /** Whether the user lets this one invite them. */
+  readonly wantsInvite: (user: UserId, sender: UserId) => Promise<boolean>
+  /** What another server told of a room with its invite. */
+  readonly strippedState: MessageNeeds['strippedState']
   readonly missed: (user: UserId, after: number) => Promise<readonly Push[]>
 }
 
@@ -180,8 +184,9 @@ export function createPushLanes(needs: PushLanesNeeds): PushLanes {
   /** Rooms with something unread (or everything that is), and invites. */
   async function badgeOf(user: UserId): Promise<number> {
     let count = 0
-    for (const { membership, forgotten } of (await memberships.ofUser(user)).values()) {
-      if (membership === 'invite' && !forgotten) count += 1
+    for (const { membership, forgotten, sender } of (await memberships.ofUser(user)).values()) {
+      if (membership !== 'invite' || forgotten) continue
+      if (await needs.wantsInvite(user, sender)) count += 1
     }
     for (const notify of (await unread.byRoom(user)).values()) {
       count += needs.settings.countsRooms ? 1 : notify

@@ -1,6 +1,6 @@
 /** What a push gateway is told. {@link https://spec.matrix.org/v1.19/push-gateway-api/#post_matrixpushv1notify} */
-import type { UserId } from '../../spec/ids.ts'
-import { type Json, type JsonObject, stringAt } from '../../spec/json.ts'
+import type { RoomId, UserId } from '../../spec/ids.ts'
+import { type Json, type JsonObject, objectAt, stringAt } from '../../spec/json.ts'
 import type { PushAction } from '../../spec/push/rules.ts'
 import type { Events } from '../events/events.ts'
 import type { StoredEvent } from '../events/stored-event.ts'
@@ -10,9 +10,13 @@ import type { StoredPusher } from './pushers.ts'
 export interface MessageNeeds {
   readonly events: Pick<Events, 'currentEntry'>
   readonly memberships: Pick<Memberships, 'ofRoom'>
+  /** What another server told of a room with its invite. */
+  readonly strippedState: (room: RoomId, user: UserId) => Promise<readonly JsonObject[]>
   /** Whether gateways are told what was said. */
   readonly includesContent: boolean
 }
+
+const nameLengthMax = 255
 
 /** An event of which a user is to be told. */
 export interface Notice {
@@ -44,15 +48,14 @@ export async function eventMessage(
     ...countsOf(pusher, unread),
   }
   if (pusher.data['format'] === 'event_id_only') return { ...head, devices: [deviceOf(pusher)] }
-  const rows = await needs.memberships.ofRoom(pdu.roomId)
-  const roomName = await nameOf(needs, event, rows, user)
+  const { roomName, senderName } = await namesFor(needs, event, user)
   const content = needs.includesContent ? shownContent(event) : undefined
   const isMember = pdu.type === 'm.room.member' && pdu.stateKey !== undefined
   return {
     ...head,
     type: pdu.type,
     sender: pdu.sender,
-    sender_display_name: rows.get(pdu.sender)?.displayName || pdu.sender,
+    sender_display_name: senderName || pdu.sender,
     ...(roomName !== undefined && { room_name: roomName }),
     ...(content !== undefined && { content }),
     ...(isMember && {
@@ -99,6 +102,29 @@ function isUrgent({ pdu }: StoredEvent, tweaks: Readonly<Record<string, Json>>):
 
 function shownContent({ pdu, redactedBy }: StoredEvent): JsonObject | undefined {
   return redactedBy === undefined && Object.keys(pdu.content).length > 0 ? pdu.content : undefined
+}
+
+/** How the room and the sender are called. */
+async function namesFor(needs: MessageNeeds, event: StoredEvent, user: UserId) {
+  const { roomId, sender } = event.pdu
+  // An invite from outside: the room is not here.
+  if (event.stateAfter === undefined && event.position === undefined) {
+    return toldNames(await needs.strippedState(roomId, user), sender)
+  }
+  const rows = await needs.memberships.ofRoom(roomId)
+  const roomName = await nameOf(needs, event, rows, user)
+  return { roomName, senderName: rows.get(sender)?.displayName }
+}
+
+/** The same as another server tells it; bounded like everything that it sends. */
+function toldNames(state: readonly JsonObject[], sender: UserId) {
+  const textOf = (type: string, key: string, name: string) => {
+    const event = state.find((one) => one['type'] === type && one['state_key'] === key)
+    return stringAt(objectAt(event ?? {}, 'content') ?? {}, name)?.slice(0, nameLengthMax)
+  }
+  const name = textOf('m.room.name', '', 'name') || textOf('m.room.canonical_alias', '', 'alias')
+  const senderName = textOf('m.room.member', sender, 'displayname')
+  return { roomName: name || undefined, senderName }
 }
 
 /** {@link https://spec.matrix.org/v1.19/client-server-api/#calculating-the-display-name-for-a-room} */

@@ -31,12 +31,15 @@ export interface PushNewsNeeds {
   readonly tail: { readonly position: number }
   /** Whom the user does not want to hear of. */
   readonly ignoredUsers: (user: UserId) => Promise<ReadonlySet<UserId>>
+  /** Whether the user lets this one invite them. */
+  readonly wantsInvite: (user: UserId, sender: UserId) => Promise<boolean>
   readonly audience: PushAudience
   readonly lanes: Pick<PushLanes, 'add' | 'checkBadge'>
   readonly withPushers: () => ReadonlySet<UserId>
 }
 
 const roomsAtOnce = 8
+const usersAtOnce = 16
 /** Rooms and events of a room in which is looked for what a user missed. */
 const missedRoomsMax = 50
 const missedPerRoomMax = 50
@@ -53,28 +56,31 @@ export function createPushNews(needs: PushNewsNeeds): PushNews {
     const events = rows.flatMap(({ payload, position }) =>
       carriesEvent(payload) ? [{ event: payload.event, position }] : [],
     )
-    const isWorth = users.length > 0 || events.some(({ event }) => inviteeOf(event) !== undefined)
+    const isWorth = users.length > 0 || events.some(({ event }) => memberOf(event) !== undefined)
     if (!isWorth) return
     const verdicts = await unread.verdicts(room)
     await verdicts.prepare(events.map(({ event }) => event))
     for (const { event, position } of events) {
-      for (const user of users) {
+      await inTurns(users, usersAtOnce, async (user) => {
         const push = pushFor(verdicts, user, event, position)
         if (push !== undefined) await add(user, push)
-      }
+      })
       if (users.includes(event.pdu.sender)) await lanes.checkBadge(event.pdu.sender)
-      await takeInvite(verdicts, event, position, isMine)
+      await takeMember(verdicts, event, position, isMine)
     }
   }
 
-  async function takeInvite(
+  /** An invite is told; what becomes of it changes the badge. */
+  async function takeMember(
     verdicts: Verdicts,
     event: StoredEvent,
     position: number,
     isMine: (user: UserId) => boolean,
   ): Promise<void> {
-    const user = inviteeOf(event)
+    const user = memberOf(event)
     if (user === undefined || !withPushers().has(user) || !isMine(user)) return
+    if (event.pdu.content['membership'] !== 'invite') return await lanes.checkBadge(user)
+    if (!(await needs.wantsInvite(user, event.pdu.sender))) return
     const rules = await needs.pushRules.ruleset(user)
     const { notify, actions } = verdicts.ofOutsider(event, user, rules)
     if (notify) await add(user, { event, actions, position })
@@ -85,9 +91,10 @@ export function createPushNews(needs: PushNewsNeeds): PushNews {
     await lanes.add(user, push)
   }
 
-  function inviteeOf({ pdu }: StoredEvent): UserId | undefined {
-    const { type, stateKey, content } = pdu
-    if (type !== 'm.room.member' || content['membership'] !== 'invite') return undefined
+  /** The user of ours whom a member event is about. */
+  function memberOf({ pdu }: StoredEvent): UserId | undefined {
+    const { type, stateKey } = pdu
+    if (type !== 'm.room.member') return undefined
     return isUserId(stateKey) && serverOfUser(stateKey) === needs.serverName ? stateKey : undefined
   }
 
@@ -95,7 +102,7 @@ export function createPushNews(needs: PushNewsNeeds): PushNews {
     const { user, kind, payload, position } = row
     if (user === undefined || !isMine(user)) return
     if (kind === 'receipt') await takeReceipt(user, row.room)
-    else if (carriesEvent(payload)) await takeInvite(nothing, payload.event, position, isMine)
+    else if (carriesEvent(payload)) await takeMember(nothing, payload.event, position, isMine)
   }
 
   async function takeReceipt(user: UserId, room: RoomId | undefined): Promise<void> {

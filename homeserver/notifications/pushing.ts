@@ -49,12 +49,12 @@ export function createPushing(needs: PushingNeeds): Pushing {
   let isStopped = false
 
   /** May the row have to be pushed to somebody. */
-  function matters({ kind, room, user, ref, payload }: LogRow): boolean {
+  function matters({ kind, room, user, payload }: LogRow): boolean {
     switch (kind) {
       case 'event':
         return isEventPayload(payload) && (mayConcern(room) || isForOne(user))
       case 'outOfBandMembership':
-        return ref === 'invite' && isForOne(user)
+        return isForOne(user)
       case 'receipt':
         return isForOne(user)
       default:

@@ -14,6 +14,7 @@ export const quietPushing = {
   settings: { includesContent: true, countsRooms: true },
   ignoredUsers: async () => new Set<never>(),
   ignorers: nobodyIgnores,
+  wantsInvite: async () => true,
   logger: silentLogger,
   owns: () => true,
 } satisfies Partial<NotificationsNeeds>
