@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { type Client, register } from '../harness/client.ts'
 import { joinedRoom, server } from '../harness/fixtures.ts'
-import { path } from '../harness/http.ts'
+import { ask, path } from '../harness/http.ts'
 import type { SyncAnswer } from '../harness/shapes.ts'
 
 const v3 = '/_matrix/client/v3'
@@ -54,5 +54,31 @@ describe('the presence of one who comes into a room', () => {
     const { next_batch: since } = await carol.sync()
     await carol.join(room)
     await carol.syncUntil(shows(alice.userId), { since })
+  })
+})
+
+describe('one who is busy', () => {
+  const busy = 'org.matrix.msc3026.busy'
+  const stateOf = async (who: Client) =>
+    (await who.call('GET', path(`${v3}/presence`, who.userId, 'status')))['presence']
+  const become = (who: Client, presence: string) =>
+    who.call('PUT', path(`${v3}/presence`, who.userId, 'status'), { body: { presence } })
+
+  it('is so to others, and stays so while the device syncs as one that is online', async () => {
+    const { alice, bob } = await joinedRoom()
+    const { next_batch: since } = await bob.sync()
+    await become(alice, busy)
+    const answer = await bob.syncUntil(shows(alice.userId), { since })
+    const shown = answer.presence.events.find(({ sender }) => sender === alice.userId)
+    expect(shown?.content['presence']).toBe(busy)
+    await alice.sync({ presence: 'online' })
+    expect(await stateOf(alice)).toBe(busy)
+    await become(alice, 'online')
+    expect(await stateOf(alice)).toBe('online')
+  })
+
+  it('is told of among the features', async () => {
+    const { body } = await ask(server.clientUrl, 'GET', '/_matrix/client/versions')
+    expect(body['unstable_features']).toMatchObject({ 'org.matrix.msc3026.busy_presence': true })
   })
 })
