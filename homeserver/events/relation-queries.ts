@@ -139,16 +139,19 @@ export async function childrenOf(
 /** Which of these events somebody related something to; without users or kinds, anybody or anything. */
 export async function relatedAmong(
   db: Db,
+  room: RoomId,
   ids: readonly EventId[],
-  senders: readonly string[] | undefined,
-  relTypes: readonly string[] | undefined,
+  by: {
+    readonly senders: readonly string[] | undefined
+    readonly relTypes: readonly string[] | undefined
+  },
 ): Promise<{ id: EventId }[]> {
   return await db.query(
     `select w.id from unnest($1::text[]) as w(id) cross join lateral (
-       select from event_relations r where r.relates_to = w.id
+       select from event_relations r where r.relates_to = w.id and r.room_id = $4
          and ($2::text[] is null or r.sender = any($2::text[]))
          and ($3::text[] is null or r.rel_type = any($3::text[])) and ${isWhole('r')} limit 1) one`,
-    [ids, senders ?? null, relTypes ?? null],
+    [ids, by.senders ?? null, by.relTypes ?? null, room],
   )
 }
 

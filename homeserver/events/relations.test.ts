@@ -116,9 +116,13 @@ describe('what relates to an event', () => {
     const { db } = a.database
     const query = db.query
     let statements = 0
-    db.query = (...args: Parameters<typeof query>) => {
+    db.query = async <T extends object>(sql: string, values: readonly unknown[]) => {
       statements++
-      return query.apply(db, args)
+      return await query.call<typeof db, [string, readonly unknown[]], Promise<T[]>>(
+        db,
+        sql,
+        values,
+      )
     }
     try {
       expect((await a.events.relations.aggregates(stored)).size).toBe(0)
@@ -171,6 +175,25 @@ describe('the list of threads', () => {
     expect(left.map((row) => row.root).sort()).toEqual([old.pdu.eventId, root.pdu.eventId].sort())
     await late[Symbol.asyncDispose]()
   }, 30_000)
+})
+
+describe('what another room says of an event', () => {
+  it('is nothing, there and here', async () => {
+    const [room, other] = [await testRoom(a, alice), await testRoom(a, alice)]
+    const root = await send(room, { body: 'root' })
+    await relate(other, 'm.thread', root)
+    await relate(other, 'm.replace', root, { 'm.new_content': {} })
+    await relate(other, 'm.reference', root)
+    const { relations } = a.events
+    const range = { dir: 'b', limit: 10, recurse: false } as const
+    expect(await seenBy(a, root)).toBeUndefined()
+    expect(await relations.related(room, root.pdu.eventId, range)).toEqual([])
+    expect(await relations.keepRelated([root], {})).toEqual([])
+    const own = await relate(room, 'm.thread', root)
+    expect(await seenBy(a, root)).toEqual({ thread: summary(own, 1) })
+    expect((await relations.threads(other, undefined, 10)).found).toEqual([])
+    expect((await relations.threads(room, undefined, 10)).found).toHaveLength(1)
+  })
 })
 
 describe('an event is in a thread', () => {

@@ -1,6 +1,5 @@
 /** Reading what relates to what: pages of related events, threads of a room, and sums of both. */
 import type { EventId, RoomId, UserId } from '../../spec/ids.ts'
-import { relationOf } from '../../spec/room/relation.ts'
 import type { Database } from '../database/database.ts'
 import type { Tail } from '../stream/log.ts'
 import type { Aggregate } from './aggregate.ts'
@@ -8,6 +7,7 @@ import { createAggregates } from './aggregates.ts'
 import * as queries from './relation-queries.ts'
 import type { EventStore } from './store.ts'
 import type { HistoryPoint, StoredEvent } from './stored-event.ts'
+import { createThreadList, type ThreadList } from './thread-list.ts'
 
 /** Which related events to read. */
 export interface RelatedQuery {
@@ -22,28 +22,17 @@ export interface RelatedQuery {
   readonly limit: number
 }
 
-/** A thread, and the newest event in it that counts. */
-export interface Thread {
-  readonly root: StoredEvent
-  readonly place: HistoryPoint
-}
-
 export interface Relations {
   /** The sums of what relates to those of the events that have any; the same for all viewers. */
   aggregates(events: readonly StoredEvent[]): Promise<ReadonlyMap<EventId, Aggregate>>
   /** A page of what relates to an event of the room and is not redacted, in the order of the room's history. */
   related(room: RoomId, target: EventId, query: RelatedQuery): Promise<readonly StoredEvent[]>
-  /** The events that somebody related something to, of all senders and kinds or of these. */
+  /** The events (of one room) that somebody related something to, of all senders and kinds or of these. */
   keepRelated(
     events: readonly StoredEvent[],
     by: { readonly senders?: readonly string[]; readonly relTypes?: readonly string[] },
   ): Promise<readonly StoredEvent[]>
-  /** The threads of a room whose newest events come before a place, the newest first. */
-  threads(
-    room: RoomId,
-    before: HistoryPoint | undefined,
-    limit: number,
-  ): Promise<{ readonly found: readonly Thread[]; readonly next?: HistoryPoint }>
+  readonly threads: ThreadList
   /** The newest events of a thread but those of some users. */
   newestInThread(
     root: EventId,
@@ -61,8 +50,6 @@ export interface Relations {
 export const recursionDepth = 3
 /** Ignored users that are left out of a thread's newest events. */
 const leftOutMax = 1_000
-/** How often a list of threads is read again after it was corrected. */
-const correctionsMax = 3
 
 interface Needs {
   readonly db: Database
@@ -79,19 +66,6 @@ export function createRelations(needs: Needs): Relations {
     return rows.flatMap(({ event_id }) => found.get(event_id) ?? [])
   }
 
-  /** What rows of the list of threads stand for now. */
-  async function current(rows: readonly queries.ThreadRow[]) {
-    const roots = await store.get(rows.map(({ root }) => root))
-    const sums = await aggregates.of([...roots.values()])
-    return rows.map((row) => {
-      const thread = sums.get(row.root)?.thread
-      const root = roots.get(row.root)
-      // Of a thread that begins in history which is not here nothing can be said.
-      const isRight = root === undefined || thread?.place.arrival === row.position
-      return { row, root: thread && root, isRight }
-    })
-  }
-
   return {
     aggregates: aggregates.of,
     async related(room, target, query) {
@@ -106,35 +80,15 @@ export function createRelations(needs: Needs): Relations {
       return await inOrder(await queries.childrenOf(db, room, target, range, steps))
     },
     async keepRelated(events, { senders, relTypes }) {
-      if (events.length === 0) return events
+      const [first] = events
+      if (first === undefined) return events
       const ids = events.map(({ pdu }) => pdu.eventId)
-      const rows = await queries.relatedAmong(db, ids, senders, relTypes?.filter(isAskable))
+      const by = { senders, relTypes: relTypes?.filter(isAskable) }
+      const rows = await queries.relatedAmong(db, first.pdu.roomId, ids, by)
       const related = new Set(rows.map(({ id }) => id))
       return events.filter(({ pdu }) => related.has(pdu.eventId))
     },
-    async threads(room, before, limit) {
-      for (let tries = 0; ; tries++) {
-        const rows = await queries.threadsOf(db, room, before && placeOf(before), limit)
-        const threads = await current(rows)
-        // Of what begins in history that is not here it is looked once whether there is anything left of it.
-        const wrong = threads.filter(({ isRight, root }) => !isRight || (!root && tries === 0))
-        if (wrong.length > 0 && tries < correctionsMax) {
-          await queries.correctThreads(
-            db,
-            room,
-            wrong.map(({ row }) => row.root),
-          )
-          continue
-        }
-        const found = threads.flatMap(({ row, root }) =>
-          root !== undefined && relationOf(root.pdu) === undefined
-            ? [{ root, place: pointOf(row) }]
-            : [],
-        )
-        const last = rows.length < limit ? undefined : rows.at(-1)
-        return last === undefined ? { found } : { found, next: pointOf(last) }
-      }
-    },
+    threads: createThreadList({ db, store, aggregates }),
     async newestInThread(root, but, limit) {
       const leftOut = [...but].slice(0, leftOutMax)
       return await inOrder(await queries.newestInThreads(db, [root], leftOut, limit))
@@ -151,8 +105,4 @@ function isAskable(text: string | undefined): boolean {
 
 function placeOf({ depth, arrival }: HistoryPoint): readonly [number, number] {
   return [depth, arrival]
-}
-
-function pointOf({ depth, position }: queries.ThreadRow): HistoryPoint {
-  return { depth, arrival: position }
 }
