@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { MatrixError } from '../../spec/errors.ts'
 import { parseDeviceId, parseUserId, type UserId } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
 import { createDeviceLists } from './device-lists.ts'
@@ -256,5 +257,88 @@ describe('a device that is renamed', () => {
     const content = Object(JSON.parse(String(outgoing?.tables?.['outbox']?.[0]?.['content'])))
     const { publicKey } = signerOf('gina self')
     expect(content.keys.signatures[gina.user]).toHaveProperty([`ed25519:${publicKey}`])
+  })
+})
+
+describe('a list of another server’s user, asked for again', () => {
+  const viewer = { user: alice, device: parseDeviceId('A'), guest: false, admin: false }
+  const isTold = (user: UserId) =>
+    test.rows.some((row) => row.kind === 'deviceList' && row.user === user)
+
+  /** A user who shares a room with alice, and what the user's server says of devices. */
+  async function follow(name: string) {
+    const user = parseUserId(`@${name}:far.test`)
+    await move(name, alice, 'join')
+    await move(name, user, 'join')
+    const says = { devices: ['ONE'], stream: 1, isThere: true, asked: 0 }
+    test.remote.userDevices = async (_, asked) => {
+      if (asked === user) says.asked++
+      if (!says.isThere) throw new MatrixError('M_CONNECTION_FAILED', 'not there')
+      const devices = says.devices.map((id) => ({
+        device_id: id,
+        keys: deviceKeys({ user: asked, device: parseDeviceId(id) }),
+      }))
+      return { user_id: asked, stream_id: says.stream, devices }
+    }
+    const devices = async () => {
+      const { device_keys: keys } = await test.encryption.query(viewer, { [user]: [] })
+      return Object.keys(Object(Object(keys)[user]))
+    }
+    test.rows.length = 0
+    return { user, says, devices }
+  }
+
+  it('brings what was lost with the last update, a day later', async () => {
+    const { user, says, devices } = await follow('lost')
+    expect(await devices()).toEqual(['ONE'])
+    const { asked } = says
+    says.devices.push('TWO')
+    says.stream = 2
+    await test.encryption.listRefresh.round()
+    expect([await devices(), says.asked]).toEqual([['ONE'], asked])
+    await test.clock.advance(86_400_000)
+    await test.encryption.listRefresh.round()
+    expect(isTold(user)).toBe(true)
+    expect(await devices()).toEqual(['ONE', 'TWO'])
+    expect(says.asked).toBe(asked + 1)
+  })
+
+  it('is no news when nothing was lost', async () => {
+    const { user, says, devices } = await follow('same')
+    await devices()
+    await test.clock.advance(86_400_000)
+    const { asked } = says
+    await test.encryption.listRefresh.round()
+    expect(says.asked).toBe(asked + 1)
+    expect(isTold(user)).toBe(false)
+  })
+
+  it('comes when the server is there again, and then those who share a room are told', async () => {
+    const { user, says, devices } = await follow('away')
+    says.isThere = false
+    expect(await devices()).toEqual([])
+    for (const waitMs of [30_000, 30_000]) {
+      await test.clock.advance(waitMs)
+      await test.encryption.listRefresh.round()
+    }
+    expect(isTold(user)).toBe(false)
+    says.isThere = true
+    await test.clock.advance(60_000)
+    await test.encryption.listRefresh.round()
+    expect(isTold(user)).toBe(true)
+    const { asked } = says
+    expect([await devices(), says.asked]).toEqual([['ONE'], asked])
+  })
+
+  it('is forgotten when nobody here shares a room with the user', async () => {
+    const { user, says, devices } = await follow('gone')
+    await devices()
+    await move('gone', user, 'leave')
+    await test.clock.advance(86_400_000)
+    const { asked } = says
+    await test.encryption.listRefresh.round()
+    expect(says.asked).toBe(asked)
+    const rows = await test.database.db`select 1 from remote_device_lists where user_id = ${user}`
+    expect(rows).toEqual([])
   })
 })

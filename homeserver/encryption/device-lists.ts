@@ -13,6 +13,7 @@ import {
 import { integerAt, isObject, type Json, type JsonObject, stringAt } from '../../spec/json.ts'
 import type { Database } from '../database/database.ts'
 import { eduEntry } from '../destinations/destinations.ts'
+import type { PartialRooms } from '../events/partial-rooms.ts'
 import type { Memberships } from '../rooms/rooms.ts'
 import type { LogEntry, LogWriter, Tail } from '../stream/log.ts'
 import { writeDone } from '../stream/settled.ts'
@@ -54,6 +55,8 @@ export interface DeviceListsNeeds {
   readonly tail: Pick<Tail, 'subscribe' | 'position'>
   readonly memberships: Memberships
   readonly serverName: ServerName
+  /** Rooms whose members are not all known; there are none when absent. */
+  readonly partial?: Pick<PartialRooms, 'all' | 'serversOf'>
 }
 
 /** Fields of an m.signing_key_update, and the key that each is. */
@@ -69,6 +72,9 @@ export function createDeviceLists(needs: DeviceListsNeeds): DeviceLists {
   async function remoteServersOf(user: UserId): Promise<ServerName[]> {
     const servers = new Set<ServerName>()
     for (const other of await memberships.sharingWith(user)) servers.add(serverOfUser(other))
+    for (const room of (await needs.partial?.all()) ?? [])
+      if (await memberships.isJoined(user, room))
+        for (const server of (await needs.partial?.serversOf(room)) ?? []) servers.add(server)
     servers.delete(serverName)
     return [...servers]
   }
@@ -121,6 +127,8 @@ export function createDeviceLists(needs: DeviceListsNeeds): DeviceLists {
     if (!isUserId(user) || serverOfUser(user) !== origin || origin === serverName) return undefined
     for (const other of await memberships.sharingWith(user))
       if (serverOfUser(other) === serverName) return user
+    for (const room of (await needs.partial?.all()) ?? [])
+      if ((await needs.partial?.serversOf(room))?.has(origin)) return user
     return undefined
   }
 
@@ -201,7 +209,7 @@ export function createDeviceLists(needs: DeviceListsNeeds): DeviceLists {
 }
 
 /** The row from which local syncs learn that `user`'s keys are to be asked for anew. */
-function listEntry(
+export function listEntry(
   user: UserId,
   ref: string,
   tables: Readonly<Record<string, readonly JsonObject[]>> = {},

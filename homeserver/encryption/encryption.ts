@@ -5,6 +5,8 @@
 import type { DeviceId, ServerName, UserId } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
 import type { Database } from '../database/database.ts'
+import type { Clock } from '../platform/clock.ts'
+import type { Logger } from '../platform/log.ts'
 import type { Remote } from '../ports.ts'
 import type { Memberships, Requester } from '../rooms/rooms.ts'
 import type { LogEntry, LogWriter, Tail } from '../stream/log.ts'
@@ -14,6 +16,8 @@ import type { DeviceLists } from './device-lists.ts'
 import { createKeyCounts } from './key-counts.ts'
 import { createKeyQueries } from './key-queries.ts'
 import type { ListChanges } from './list-changes.ts'
+import { createListRefresh, type ListRefresh } from './list-refresh.ts'
+import { createRemoteKeys } from './remote-keys.ts'
 import type { SigningKeys } from './signed-keys.ts'
 import { createUploads } from './uploads.ts'
 
@@ -42,6 +46,8 @@ export interface Encryption {
   localDevicesOf(user: UserId): Promise<JsonObject>
   localQuery(deviceKeys: JsonObject): Promise<JsonObject>
   localClaim(oneTimeKeys: JsonObject): Promise<JsonObject>
+  /** Asks again for lists of other servers’ users; runs once it is started. */
+  readonly listRefresh: ListRefresh
 }
 
 export interface EncryptionNeeds {
@@ -52,6 +58,8 @@ export interface EncryptionNeeds {
   readonly memberships: Memberships
   readonly remote: Pick<Remote, 'queryKeys' | 'claimKeys' | 'userDevices'>
   readonly serverName: ServerName
+  readonly clock: Clock
+  readonly logger: Logger
   /** Display names of devices of local users. */
   readonly deviceNames: (
     users: readonly UserId[],
@@ -61,7 +69,9 @@ export interface EncryptionNeeds {
 export function createEncryption(needs: EncryptionNeeds): Encryption {
   const counts = createKeyCounts(needs)
   const uploads = createUploads({ ...needs, counts: counts.exact })
-  const queries = createKeyQueries(needs)
+  const remoteKeys = createRemoteKeys(needs)
+  const queries = createKeyQueries({ ...needs, remoteKeys })
+  const listRefresh = createListRefresh({ ...needs, remoteKeys })
   const claims = createClaims(needs)
   const crossSigning = createCrossSigning(needs)
   return {
@@ -78,5 +88,6 @@ export function createEncryption(needs: EncryptionNeeds): Encryption {
     localDevicesOf: queries.localDevicesOf,
     localQuery: queries.localQuery,
     localClaim: claims.localClaim,
+    listRefresh,
   }
 }

@@ -9,22 +9,17 @@ import {
 import type { Json, JsonObject } from '../../spec/json.ts'
 import type { Database } from '../database/database.ts'
 import { storedObject } from '../database/stored-text.ts'
-import type { Remote } from '../ports.ts'
-import type { Memberships } from '../rooms/rooms.ts'
-import type { Tail } from '../stream/log.ts'
 import { failureOf, groupByServer } from './ask-servers.ts'
 import { grouped } from './grouped.ts'
 import * as queries from './queries.ts'
-import { createRemoteKeys } from './remote-keys.ts'
+import type { RemoteKeys } from './remote-keys.ts'
 import { publicPart, type UserKeys, withSignatures } from './signed-keys.ts'
 
 const usersMax = 10_000
 
 export interface KeyQueriesNeeds {
   readonly db: Database
-  readonly tail: Pick<Tail, 'position'>
-  readonly memberships: Memberships
-  readonly remote: Pick<Remote, 'queryKeys' | 'userDevices'>
+  readonly remoteKeys: Pick<RemoteKeys, 'keysOf'>
   readonly serverName: ServerName
   readonly deviceNames: (
     users: readonly UserId[],
@@ -33,8 +28,7 @@ export interface KeyQueriesNeeds {
 
 /** Answers who has which keys: from the tables for local users, over federation or from what is kept for others. */
 export function createKeyQueries(needs: KeyQueriesNeeds) {
-  const { db, serverName } = needs
-  const remoteKeys = createRemoteKeys(needs)
+  const { db, serverName, remoteKeys } = needs
 
   async function localKeys(
     users: readonly UserId[],

@@ -204,14 +204,21 @@ export async function remoteDevicesOf(db: Db, users: readonly UserId[]): Promise
  */
 export async function keepRemoteKeys(
   db: Db,
-  list: { user: UserId; version: number; keptAt: number; streamId: number | undefined },
+  list: {
+    user: UserId
+    version: number
+    keptAt: number
+    streamId: number | undefined
+    dueAt: number
+  },
   devices: readonly { device: string; keys: string }[],
   signing: readonly { usage: string; key: string }[],
 ): Promise<boolean> {
   const rows = await db`
     with fresh as (
       update remote_device_lists
-      set fresh = true, kept_at = ${list.keptAt}, stream_id = ${list.streamId ?? null}
+      set fresh = true, kept_at = ${list.keptAt}, stream_id = ${list.streamId ?? null}, due_at = ${list.dueAt},
+        failures = 0
       where user_id = ${list.user} and version = ${list.version} returning user_id),
     gone as (
       delete from remote_devices d using fresh f

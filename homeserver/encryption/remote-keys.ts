@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { MatrixError } from '../../spec/errors.ts'
 import {
   type DeviceId,
@@ -9,17 +10,22 @@ import {
 import { integerAt, isObject, type Json, type JsonObject, objectAt } from '../../spec/json.ts'
 import type { Database } from '../database/database.ts'
 import { storedObject } from '../database/stored-text.ts'
+import type { Clock } from '../platform/clock.ts'
 import type { Remote } from '../ports.ts'
 import type { Memberships } from '../rooms/rooms.ts'
 import type { Tail } from '../stream/log.ts'
 import { grouped } from './grouped.ts'
 import * as queries from './queries.ts'
+import { scheduleLists } from './refresh-queries.ts'
 import type { UserKeys } from './signed-keys.ts'
 
 export const devicesPerUserMax = 10_000
 const keysBytesMax = 65_536
 /** Users asked for one by one, with the number of their newest update; more are asked for together, without. */
 const singlyMax = 10
+/** When a list that is kept is asked for again, and one that could not be had; in milliseconds. */
+const keptMs = 86_400_000
+const retryMs = 30_000
 
 /**
  * Keys of other servers' users. They are kept while somebody here shares a room with the user, because only then
@@ -30,8 +36,9 @@ export function createRemoteKeys(needs: {
   tail: Pick<Tail, 'position'>
   memberships: Pick<Memberships, 'ofUser' | 'ofRoom' | 'localJoined'>
   remote: Pick<Remote, 'queryKeys' | 'userDevices'>
+  clock: Pick<Clock, 'now'>
 }) {
-  const { db, tail, memberships, remote } = needs
+  const { db, tail, memberships, remote, clock } = needs
 
   /** Has a user of this server shared a room with `user` at all times since the position. */
   async function isTracked(user: UserId, since: number): Promise<boolean> {
@@ -81,12 +88,44 @@ export function createRemoteKeys(needs: {
     const known = await kept(fresh)
     const asked = users.filter((user) => !known.has(user))
     if (asked.length === 0) return known
-    for (const [user, found] of await ask(server, asked, lists)) {
+    for (const [user, found] of await askOrRetry(server, asked, lists)) {
       known.set(user, found.keys)
       const list = lists.find((one) => one.user_id === user)
-      if (list) await keep({ user, version: list.version, keptAt, streamId: found.streamId }, found)
+      if (list) await keep(list, keptAt, found)
     }
     return known
+  }
+
+  /** A server that does not answer now is asked again later for the lists that somebody here follows. */
+  async function askOrRetry(
+    server: ServerName,
+    users: readonly UserId[],
+    lists: readonly queries.RemoteListRow[],
+  ): Promise<Map<UserId, Found>> {
+    try {
+      return await ask(server, users, lists)
+    } catch (error) {
+      const followed = lists.map((list) => list.user_id).filter((user) => users.includes(user))
+      await scheduleLists(db, followed, clock.now() + retryMs)
+      throw error
+    }
+  }
+
+  /** Asks anew for lists; answers whose keys are others than what was known. Rejects when the server does not answer. */
+  async function refresh(
+    server: ServerName,
+    lists: readonly queries.RemoteListRow[],
+  ): Promise<UserId[]> {
+    const keptAt = tail.position
+    const changed: UserId[] = []
+    const known = await kept(lists.filter((list) => list.fresh).map((list) => list.user_id))
+    const users = lists.map((list) => list.user_id)
+    for (const [user, found] of await ask(server, users, lists)) {
+      const list = lists.find((one) => one.user_id === user)
+      if (!list || !(await keep(list, keptAt, found))) continue
+      if (!isDeepStrictEqual(known.get(user), found.keys)) changed.push(user)
+    }
+    return changed
   }
 
   /** Lists that will be kept are asked for with their number, so that later updates can go into them. */
@@ -122,10 +161,13 @@ export function createRemoteKeys(needs: {
     }
   }
 
+  /** False when something else came in since the list was read. */
   async function keep(
-    list: Parameters<typeof queries.keepRemoteKeys>[1],
-    { keys }: Found,
-  ): Promise<void> {
+    { user_id: user, version }: queries.RemoteListRow,
+    keptAt: number,
+    { keys, streamId }: Found,
+  ): Promise<boolean> {
+    const list = { user, version, keptAt, streamId, dueAt: clock.now() + keptMs }
     const devices = Object.entries(keys.devices).map(([device, of]) => ({
       device,
       keys: JSON.stringify(of),
@@ -136,11 +178,18 @@ export function createRemoteKeys(needs: {
         ? [{ usage: 'self_signing', key: JSON.stringify(keys.selfSigning) }]
         : []),
     ]
-    await queries.keepRemoteKeys(db, list, devices, signing)
+    return await queries.keepRemoteKeys(db, list, devices, signing)
   }
 
-  return { keysOf }
+  return {
+    keysOf,
+    refresh,
+    /** Does somebody here share a room with the user. */
+    isTracked: (user: UserId) => isTracked(user, tail.position),
+  }
 }
+
+export type RemoteKeys = ReturnType<typeof createRemoteKeys>
 
 /** Keys of one user, and the newest update that is in them. */
 interface Found {

@@ -13,6 +13,8 @@ import {
 } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
 import { type TestDatabase, testDatabase } from '../database/test-database.ts'
+import { FakeClock } from '../platform/fake-clock.ts'
+import { silentLogger } from '../platform/log.ts'
 import { systemRandom } from '../platform/random.ts'
 import type { Requester } from '../rooms/rooms.ts'
 import { type TestMemberships, testMemberships } from '../rooms/test-memberships.ts'
@@ -41,6 +43,7 @@ export interface TestEncryption extends AsyncDisposable {
   /** Devices by user, as the accounts slice would tell. */
   readonly devices: Map<UserId, Map<DeviceId, string | undefined>>
   readonly rows: LogRow[]
+  readonly clock: FakeClock
 }
 
 export async function testEncryption(): Promise<TestEncryption> {
@@ -57,8 +60,11 @@ export async function testEncryption(): Promise<TestEncryption> {
       throw new MatrixError('M_UNRECOGNIZED', 'not known here', { status: 404 })
     },
   }
+  const clock = new FakeClock()
   const common = {
     db,
+    clock,
+    logger: silentLogger,
     log: log.writer,
     tail: log.tail,
     memberships,
@@ -92,6 +98,7 @@ export async function testEncryption(): Promise<TestEncryption> {
     remote,
     devices,
     rows,
+    clock,
     async [Symbol.asyncDispose]() {
       await toDevice.drained()
       await log[Symbol.asyncDispose]()

@@ -91,7 +91,7 @@ export async function testProcess(
     new Map(users.map((user) => [user, new Map([[deviceOf(user), undefined]])]))
   const shared = { ...base, memberships, events, accountData, pushRules, deviceNames, remote }
   const deviceLists = createDeviceLists(shared)
-  const encryption = createEncryption({ ...shared, deviceLists })
+  const encryption = createEncryption({ ...shared, deviceLists, logger: log })
   const toDevice = createToDevice(shared)
   const receipts = createReceipts(shared)
   const typing = createTyping(shared)
