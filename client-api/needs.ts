@@ -6,6 +6,7 @@ import type { Openid } from '../homeserver/accounts/openid.ts'
 import type { Profiles } from '../homeserver/accounts/profiles.ts'
 import type { Sessions } from '../homeserver/accounts/sessions.ts'
 import type { Config } from '../homeserver/config.ts'
+import type { Telling } from '../homeserver/appservices/telling.ts'
 import type { Delays } from '../homeserver/delays/delays.ts'
 import type { Administration } from '../homeserver/destinations/administration.ts'
 import type { DehydratedDevices } from '../homeserver/encryption/dehydrated-devices.ts'
@@ -89,6 +90,7 @@ export interface ClientApiNeeds {
   readonly threadSubscriptions: ThreadSubscriptions
   readonly delays: Delays
   readonly notices: Notices
+  readonly telling: Pick<Telling, 'ping'>
   readonly rooms: Rooms & JumpToDate & Related
   readonly spaces: Spaces
   readonly openid: Openid

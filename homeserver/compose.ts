@@ -15,6 +15,8 @@ import { createOpenid } from './accounts/openid.ts'
 import { createProfiles, type Profiles } from './accounts/profiles.ts'
 import { createSessions } from './accounts/sessions.ts'
 import { loadAppservices } from './appservices/appservices.ts'
+import { createAsking } from './appservices/asking.ts'
+import { createTelling } from './appservices/telling.ts'
 import { type Config, mediaFolder } from './config.ts'
 import type { Database } from './database/database.ts'
 import { createDelays } from './delays/delays.ts'
@@ -43,6 +45,7 @@ import { createReceipts } from './receipts/receipts.ts'
 import { createTyping } from './receipts/typing.ts'
 import { atOwner } from './rooms/at-owner.ts'
 import { refuseBlocked, refuseBlockedInvites } from './rooms/blocked.ts'
+import { readStrippedState } from './rooms/invite-state.ts'
 import { createRooms } from './rooms/create-rooms.ts'
 import { createRoomDeletions } from './rooms/deletion.ts'
 import { membershipRowOf } from './rooms/membership-row.ts'
@@ -80,6 +83,7 @@ export async function createHomeserver(needs: HomeserverNeeds) {
   const { config, db, signingKey: key, remote, keys, clock, random } = needs
   const serverName = config.serverName
   const appservices = loadAppservices({ files: config.appserviceFiles, serverName })
+  const asking = createAsking({ appservices, clock })
   const stream = await createStream({ ...needs, settings: streamSettings(needs) })
   const { writer, tail, processes, bus } = stream
   const base = { db, clock, random, serverName, remote, tail, log: writer }
@@ -102,10 +106,7 @@ export async function createHomeserver(needs: HomeserverNeeds) {
   const { accessTokenMs: refreshableTokenMs } = config
   const sessions = createSessions({ ...base, deviceLists, refreshableTokenMs })
   const { deviceNames } = sessions
-  const encryption = createEncryption({
-    ...{ ...base, deviceLists, memberships, deviceNames },
-    logger: needs.log,
-  })
+  const encryption = createEncryption({ ...base, deviceLists, memberships, deviceNames })
   const toDevice = createToDevice({ ...base, deviceNames })
   const keyBackup = createKeyBackup(base)
   const dehydratedDevices = createDehydratedDevices({ ...base, encryption, toDevice, sessions })
@@ -121,6 +122,7 @@ export async function createHomeserver(needs: HomeserverNeeds) {
   const localRooms = createRooms({
     ...{ ...base, key, keys, events, memberships, profileOf: profiles.local },
     ...{ defaultRoomVersion, aliasOwner: appservices.exclusiveAliasOwner, logger: needs.log },
+    makesAlias: asking.makesAlias,
     ignoredUsers: accountData.ignoredUsers,
     ...{ identity: needs.identity, owns, invitePermission, noticesUser },
     ...{ carrySettings: createCarryOver({ accountData, pushRules }) },
@@ -193,6 +195,10 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     ...{ ...base, ...slices, writer, log: needs.log },
     ...{ delayMaxMs: config.delayMaxMs, perUserMax: config.delaysPerUser },
   })
+  const telling = createTelling({
+    ...{ ...base, ...slices, asking, processes, methods: owned, log: needs.log },
+    strippedState: (room, user) => readStrippedState(db, room, user),
+  })
   const { noticesName: displayName } = config
   const notices = createNotices({
     ...{ ...base, ...slices, methods: owned, sender: noticesUser, displayName },
@@ -205,21 +211,24 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     sync,
     delays,
     notices,
+    asking,
+    telling,
     oldSync,
     stream,
     async start(): Promise<void> {
       await stream.start()
       jobs.start()
-      encryption.listRefresh.start()
       delays.start()
+      telling.start()
       notifications.start()
     },
     async [Symbol.asyncDispose](): Promise<void> {
+      await telling[Symbol.asyncDispose]()
+      await asking[Symbol.asyncDispose]()
       await delays[Symbol.asyncDispose]()
       await jobs[Symbol.asyncDispose]()
       await notifications[Symbol.asyncDispose]()
       introductions[Symbol.dispose]()
-      encryption.listRefresh[Symbol.dispose]()
       await presence[Symbol.asyncDispose]()
       typing[Symbol.dispose]()
       await previews[Symbol.asyncDispose]()

@@ -8,6 +8,7 @@ import { adminRoutes } from './admin.ts'
 import { federationAdminRoutes } from './admin-federation.ts'
 import { roomAdminRoutes } from './admin-rooms.ts'
 import { dehydratedDeviceRoutes } from './dehydrated-devices.ts'
+import { appserviceRoutes } from './appservices.ts'
 import { delayRoutes } from './delays.ts'
 import { deviceRoutes } from './devices.ts'
 import { directoryRoutes } from './directory.ts'
@@ -75,6 +76,7 @@ export function createRoutes(needs: RouteNeeds): readonly Route[] {
     ...federationAdminRoutes(needs),
     ...roomAdminRoutes(needs),
     ...noticeRoutes(needs),
+    ...appserviceRoutes(needs),
   ])
 }
 

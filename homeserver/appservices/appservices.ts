@@ -9,6 +9,7 @@ import {
   isUserId,
   makeUserId,
   type RoomAlias,
+  type RoomId,
   type ServerName,
   serverOfUser,
   type UserId,
@@ -24,6 +25,21 @@ export interface Appservice {
   readonly rateLimited: boolean
   /** Is the user its sender, or a local one in its namespaces. */
   covers(user: UserId): boolean
+  /** Where it is told of events; it is not when absent. */
+  readonly url?: string
+  /** By which it knows this server. */
+  readonly hsToken: string
+  /** Whether it is told of typing, receipts and presence. */
+  readonly hearsEphemeral: boolean
+  /** Whether it is told of messages to devices, device lists and one-time keys (MSC4203, MSC3202). */
+  readonly hearsDevices: boolean
+  /** Third-party networks that it speaks for. */
+  readonly protocols: readonly string[]
+  /** Is the room in its namespaces. */
+  watches(room: RoomId): boolean
+  /** Is the alias in its namespaces; `namesAny`: has it any. */
+  names(alias: RoomAlias): boolean
+  readonly namesAny: boolean
 }
 
 /** The application services that are registered here. */
@@ -55,6 +71,8 @@ const registrationSchema = z.object({
   sender_localpart: text,
   rate_limited: z.boolean().default(true),
   receive_ephemeral: z.boolean().default(false),
+  'de.sorunome.msc2409.push_ephemeral': z.boolean().default(false),
+  'org.matrix.msc3202': z.boolean().default(false),
   protocols: z.array(text).max(namespacesMax).nullish(),
   namespaces: z.object({ users: namespaces, rooms: namespaces, aliases: namespaces }),
 })
@@ -97,9 +115,10 @@ function read(path: string, serverName: ServerName): Registered {
   const registration = parsed(path)
   const sender = `@${registration.sender_localpart}:${serverName}`
   if (!isUserId(sender)) throw wrong(path, 'sender_localpart is no local part of a user id')
-  const { users, aliases } = registration.namespaces
+  const { users, aliases, rooms } = registration.namespaces
   const user = matchers(path, users)
   const alias = matchers(path, aliases)
+  const room = matchers(path, rooms)
   const isLocal = (id: UserId) => serverOfUser(id) === serverName
   return {
     id: registration.id,
@@ -109,6 +128,15 @@ function read(path: string, serverName: ServerName): Registered {
     covers: (id) => id === sender || (isLocal(id) && user.some(({ regex }) => regex.test(id))),
     ownsUser: (id) => id === sender || (isLocal(id) && isExclusive(user, id)),
     ownsAlias: (id) => isExclusive(alias, id),
+    ...(registration.url && { url: registration.url }),
+    hsToken: registration.hs_token,
+    hearsEphemeral:
+      registration.receive_ephemeral || registration['de.sorunome.msc2409.push_ephemeral'],
+    hearsDevices: registration['org.matrix.msc3202'],
+    protocols: registration.protocols ?? [],
+    watches: (id) => room.some(({ regex }) => regex.test(id)),
+    names: (id) => alias.some(({ regex }) => regex.test(id)),
+    namesAny: alias.length > 0,
   }
 }
 

@@ -58,6 +58,8 @@ export interface RoomsNeeds {
   readonly owns?: (room: RoomId) => boolean
   /** Id of the application service in whose exclusive namespace an alias is. */
   readonly aliasOwner?: (alias: RoomAlias) => string | undefined
+  /** Asks whoever may make an alias that is not there; true when it is there now. */
+  readonly makesAlias?: (alias: RoomAlias) => Promise<boolean>
   readonly logger?: Logger
   /** Whom a user ignores; nobody does when absent. */
   readonly ignoredUsers?: (user: UserId) => Promise<ReadonlySet<UserId>>

@@ -36,6 +36,8 @@ interface Needs {
   readonly remote: Pick<Remote, 'resolveAlias'>
   /** Id of the application service in whose exclusive namespace an alias is. */
   readonly aliasOwner?: (alias: RoomAlias) => string | undefined
+  /** Asks whoever may make an alias that is not there; true when it is there now. */
+  readonly makesAlias?: (alias: RoomAlias) => Promise<boolean>
 }
 
 const canonicalType = 'm.room.canonical_alias'
@@ -48,12 +50,17 @@ export function createDirectory(needs: Needs): Directory {
 
   async function resolveAlias(alias: RoomAlias) {
     if (serverOfAlias(alias) !== serverName) return await resolveRemote(alias)
-    const row = await queries.findAlias(db, alias)
+    const row = (await queries.findAlias(db, alias)) ?? (await madeAlias(alias))
     // Without a room it is reserved for one that is being made.
     if (row === undefined || !isSet(row.room_id)) throw notFound(`Room alias ${alias}`)
     const others = [...(await events.serversIn(row.room_id)), ...row.servers]
     const servers = new Set<ServerName>([serverName, ...others])
     return { room: row.room_id, servers: [...servers].slice(0, serversMax) }
+  }
+
+  async function madeAlias(alias: RoomAlias) {
+    if (!(await needs.makesAlias?.(alias))) return undefined
+    return await queries.findAlias(db, alias)
   }
 
   async function resolveRemote(alias: RoomAlias) {

@@ -4,6 +4,7 @@ import * as admin from './client/admin.ts'
 import * as adminFederation from './client/admin-federation.ts'
 import * as adminRooms from './client/admin-rooms.ts'
 import * as dehydratedDevices from './client/dehydrated-devices.ts'
+import * as appservices from './client/appservices.ts'
 import * as delays from './client/delays.ts'
 import * as directory from './client/directory.ts'
 import * as encryption from './client/encryption.ts'
@@ -63,6 +64,7 @@ const modules = {
   ...adminFederation,
   ...adminRooms,
   ...notices,
+  ...appservices,
 }
 
 /** What a module exports beside endpoints (shared pieces of schemas) is not one. */
