@@ -29,7 +29,7 @@ const toDeviceMax = 100
 /** Users whose presence is in one answer. */
 const presenceMax = 1_000
 /** People whose rooms are looked up one by one to see whether they share one. */
-const lookedUpMax = 200
+const lookedUpMax = 50
 
 /** Account data as events, by room; global data under `undefined`. Of rooms that were joined since all of it is. */
 export async function readAccountData(
