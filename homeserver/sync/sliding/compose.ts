@@ -52,8 +52,12 @@ export interface SlidingSince extends From {
 }
 
 export interface SlidingComposed {
-  /** Writes the members of the answer, as JSON text. */
-  readonly parts: () => readonly string[]
+  /** Members of the answer, as JSON text. */
+  readonly lists: () => string
+  readonly rooms: string
+  readonly extensions: string
+  /** All was read: until something happens there is nothing more for the same rules. */
+  readonly isSettled: boolean
   /** There is something that the client does not have. */
   readonly hasNews: boolean
   /** Up to where the client has everything then, and what it has. */
@@ -118,15 +122,34 @@ export async function composeSliding(
     text === undefined ? [] : `${JSON.stringify(room)}:${text}`,
   )
   return {
-    parts: () => [
-      `"lists":${listsText(windows, request.dialect)}`,
-      `"rooms":{${texts.join(',')}}`,
-      `"extensions":${extensions.text}`,
-    ],
+    lists: () => listsText(windows, request.dialect),
+    rooms: `{${texts.join(',')}}`,
+    extensions: extensions.text,
+    // A room that the user has left is gone from the lists once they were told.
+    isSettled:
+      isAll && found.size === tasks.length && tasks.every(({ row }) => row.membership !== 'leave'),
     hasNews: texts.length > 0 || extensions.hasNews || !isAll,
     upTo,
     sent: draft.result(),
   }
+}
+
+/** What is answered when nothing has happened since, and the lists are as they were. */
+export async function composeNothing(
+  needs: ExtensionsNeeds,
+  { user, device }: Pick<Requester, 'user' | 'device'>,
+  { extensions }: SlidingRequest,
+  since: SlidingSince,
+  { upTo, lists }: { readonly upTo: Position; readonly lists: string },
+): Promise<SlidingComposed> {
+  const found = await readExtensions(needs, {
+    ...{ user, device, from: since, upTo, extensions, typing: since.typing },
+    ...{ windows: new Map(), subscribed: new Set(), shown: new Map(), ignored: new Set() },
+    ...{ isJoined: () => false, draft: draftOf(since.sent) },
+  })
+  const { text, hasNews } = found
+  const same = { upTo, sent: since.sent, isSettled: true }
+  return { ...same, lists: () => lists, rooms: '{}', extensions: text, hasNews }
 }
 
 const asClassic = { filter: {}, fullState: false, useStateAfter: false } as const
@@ -167,7 +190,7 @@ async function subscribedRooms(
   return new Map(mayKnow.map(({ row, rule }) => [row.room, rule]))
 }
 
-/** Rooms by id; one that cannot be read is left out, and is tried again the next time. */
+/** Rooms by id; what cannot be read, or is too much for one answer, is left out and tried again the next time. */
 async function readRooms(
   needs: SlidingComposeNeeds,
   tasks: readonly RoomTask[],
@@ -176,11 +199,15 @@ async function readRooms(
   const unread = scope.dialect === 'unstable' ? await readUnread(needs, tasks, scope) : new Map()
   const found = new Map<RoomId, RoomFound>()
   const rest = [...tasks].reverse()
+  let characters = 0
+  const next = () => (characters < slidingLimits.charactersPerAnswer ? rest.pop() : undefined)
   const runner = async () => {
-    for (let task = rest.pop(); task !== undefined; task = rest.pop()) {
+    for (let task = next(); task !== undefined; task = next()) {
       const { room } = task.row
       try {
-        found.set(room, await readRoom(needs, { ...task, unread: unread.get(room) }, scope))
+        const one = await readRoom(needs, { ...task, unread: unread.get(room) }, scope)
+        characters += one.text?.length ?? 0
+        found.set(room, one)
       } catch (error) {
         needs.log.error({ room, user: scope.user, error }, 'room left out of a sliding sync')
       }

@@ -12,7 +12,7 @@ import { type SlidingAnswer, type SlidingQuery, slide } from './test-sliding.ts'
  * Whatever is written in whatever order, whichever windows are asked for at whichever process, and whatever answers are
  * lost: what a client was sent adds up to the truth.
  */
-const runs = Number(process.env['FOLKMOOT_INTERLEAVINGS'] ?? 30)
+const runs = Number(process.env['FOLKMOOT_INTERLEAVINGS'] ?? 20)
 const seed = Number(process.env['FOLKMOOT_SEED'] ?? 4186)
 
 let database: TestDatabase

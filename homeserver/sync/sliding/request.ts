@@ -81,6 +81,8 @@ export const slidingLimits = {
   timelineMax: 100,
   /** Rooms in one answer; the others come in the next. */
   roomsPerAnswer: 1_000,
+  /** Characters of the rooms of one answer, by about a room; the others come in the next. */
+  charactersPerAnswer: 16_000_000,
   /** Rooms read at a time. */
   roomsAtOnce: 8,
   /** To-device messages of one answer. */

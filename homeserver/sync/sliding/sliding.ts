@@ -10,10 +10,10 @@ import type { Presence } from '../../presence/presence.ts'
 import type { Typing } from '../../receipts/typing.ts'
 import type { Memberships, Requester } from '../../rooms/rooms.ts'
 import type { Tail } from '../../stream/log.ts'
-import { objectOf } from '../event-text.ts'
 import type { Stamps } from '../request.ts'
-import type { Waiters } from '../waiters.ts'
+import type { Waiters, Watch } from '../waiters.ts'
 import {
+  composeNothing,
   composeSliding,
   type SlidingComposed,
   type SlidingComposeNeeds,
@@ -21,6 +21,7 @@ import {
 } from './compose.ts'
 import { createConnections } from './connections.ts'
 import { createFacts, type FactsNeeds } from './facts.ts'
+import { createLastAnswers, rulesOf } from './last-answers.ts'
 import { createMemberSummaries } from './member-summaries.ts'
 import { readPos, unknownPos, writePos } from './pos.ts'
 import type { ConnectionKey } from './queries.ts'
@@ -65,11 +66,26 @@ interface Start {
   readonly nr: number
 }
 
+/** A request that is being answered. */
+interface Asking {
+  readonly who: Requester
+  readonly request: SlidingRequest
+  readonly signal: AbortSignal
+  readonly key: ConnectionKey
+  /** Of the connection. */
+  readonly name: string
+  readonly start: Start | undefined
+  readonly deadline: number
+  readonly sending: Sending
+  readonly rules: string
+}
+
 /** Builds it; before the tail starts, and after everything that it reads from. */
 export function createSlidingSync(needs: SlidingNeeds): SlidingSync {
   const { tail, clock, typing, presence, toDevice, waiters, self } = needs
   const connections = createConnections(needs)
   const sentMembers = createSentMembers()
+  const lastAnswers = createLastAnswers()
   const parts: SlidingComposeNeeds = {
     ...needs,
     summaries: createMemberSummaries(needs),
@@ -93,43 +109,83 @@ export function createSlidingSync(needs: SlidingNeeds): SlidingSync {
   }
 
   async function answer(
-    key: ConnectionKey,
-    start: Start | undefined,
-    { parts: members, sent, upTo }: SlidingComposed,
-    { stamps, sending }: { stamps: Stamps; sending: Sending },
+    { key, name, start, rules, sending }: Asking,
+    { lists, rooms, extensions, sent, upTo, isSettled }: SlidingComposed,
+    stamps: Stamps,
   ): Promise<string> {
     const isKept = sent === start?.since.sent || isNothing(sent, start)
     const nr = isKept ? (start?.nr ?? 0) : await connections.put(key, sent, start?.nr)
     const pos = writePos({ ...stamps, position: upTo, nr }, key, { self, now: clock.now() })
     sending.done(pos)
-    return objectOf([`"pos":${JSON.stringify(pos)}`, ...members()])
+    const listsText = lists()
+    if (isSettled) lastAnswers.note(name, { pos, rules, lists: listsText })
+    const head = `"pos":${JSON.stringify(pos)},"lists":${listsText}`
+    return `{${head},"rooms":${rooms},"extensions":${extensions}}`
+  }
+
+  /** What is new; the rooms are not looked at when the log has brought nothing that concerns the user. */
+  async function look(
+    asking: Asking,
+    since: SlidingSince | undefined,
+    lists: string | undefined,
+    watch: Watch,
+  ): Promise<SlidingComposed> {
+    const { who, request, start, sending } = asking
+    const upTo = tail.position
+    if (since !== undefined && lists !== undefined) {
+      const seen = { ...since, presence: allPresence }
+      const isQuiet = !(await watch.hasNews(seen, who.device))
+      if (isQuiet) return await composeNothing(parts, who, request, since, { upTo, lists })
+    }
+    const given = { asked: start?.since.position, sending }
+    return await composeSliding(parts, who, request, since, given)
+  }
+
+  /** Waits until there may be something beyond what was seen, or nobody waits any more. */
+  async function wait(
+    { who, request, deadline, signal }: Asking,
+    since: SlidingSince,
+    watch: Watch,
+  ): Promise<void> {
+    const seen = { ...since, presence: allPresence }
+    do {
+      const waitMs = Math.min(deadline - clock.now(), touchMs)
+      await watch.wait(seen, who.device, waitMs, signal)
+      presence.touch(who, request.setPresence)
+    } while (!signal.aborted && clock.now() < deadline && !(await watch.hasNews(seen, who.device)))
+  }
+
+  async function ask(
+    who: Requester,
+    request: SlidingRequest,
+    signal: AbortSignal,
+  ): Promise<Asking> {
+    const { user, device = '' } = who
+    const key = { user, device, connId: request.connId }
+    const name = JSON.stringify([user, device, request.connId])
+    const start = request.pos === undefined ? undefined : await begin(key, request.pos)
+    const deadline = clock.now() + request.timeoutMs
+    const sending = sentMembers.begin(name, request.pos)
+    return { who, request, signal, key, name, start, deadline, sending, rules: rulesOf(request) }
   }
 
   return {
     async slidingSync(who, request, signal) {
-      const { user, device } = who
-      const key = { user, device: device ?? '', connId: request.connId }
-      const start = request.pos === undefined ? undefined : await begin(key, request.pos)
-      const deadline = clock.now() + request.timeoutMs
-      const sending = sentMembers.begin(JSON.stringify([user, key.device, key.connId]), request.pos)
-      const given = { asked: start?.since.position, sending }
+      const asking = await ask(who, request, signal)
+      const { name, rules, start, deadline } = asking
       presence.touch(who, request.setPresence)
       acknowledge(who, request)
+      let lists = lastAnswers.find(name, request.pos, rules)
       for (let since = start?.since; ; ) {
-        const watch = await waiters.watch(user)
+        const watch = await waiters.watch(who.user)
         const stamps = { typing: typing.stamp, presence: 0 }
-        const found = await composeSliding(parts, who, request, since, given)
-        const restMs = deadline - clock.now()
-        const isDue = since === undefined || restMs <= 0 || signal.aborted
-        if (isDue || found.hasNews) return await answer(key, start, found, { stamps, sending })
+        const found = await look(asking, since, lists, watch)
+        const isDue = since === undefined || deadline <= clock.now() || signal.aborted
+        if (isDue || found.hasNews) return await answer(asking, found, stamps)
         // Up to there is nothing for this client: it goes on from there.
         since = { position: found.upTo, sent: found.sent, typing: stamps.typing }
-        const seen = { position: found.upTo, typing: stamps.typing, presence: allPresence }
-        do {
-          const waitMs = Math.min(deadline - clock.now(), touchMs)
-          await watch.wait(seen, device, waitMs, signal)
-          presence.touch(who, request.setPresence)
-        } while (!signal.aborted && clock.now() < deadline && !(await watch.hasNews(seen, device)))
+        lists = found.isSettled ? found.lists() : undefined
+        await wait(asking, since, watch)
       }
     },
   }

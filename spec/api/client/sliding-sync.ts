@@ -13,6 +13,7 @@ const timelineLimit = z.number().int().min(0)
 const listNameMax = 64
 const textMax = 255
 const entriesMax = 500
+const rangesMax = 20
 const presence = z.enum(['offline', 'online', 'unavailable'])
 const texts = z.array(z.string().max(textMax)).max(entriesMax)
 const roomTypes = z.array(z.string().max(textMax).nullable()).max(entriesMax)
@@ -76,7 +77,7 @@ const triedBody = z.object({
       z.string().max(listNameMax),
       z.object({
         ...triedRoom,
-        ranges: maybe(z.array(range).max(entriesMax)),
+        ranges: maybe(z.array(range).max(rangesMax)),
         slow_get_all_rooms: maybe(z.boolean()),
         filters: maybe(
           z.object({
