@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { z } from 'zod'
 import { type Client, eventually, register } from '../harness/client.ts'
 import { joinedRoom, server } from '../harness/fixtures.ts'
 import { type Body, path } from '../harness/http.ts'
@@ -209,6 +210,25 @@ describe('a push gateway', () => {
     })
     await say(alice, room, 'unheard')
     const heard = await say(carol, room, 'heard')
+    await gateway.until(key, isOf(heard))
+    const ids = gateway.taken(key).flatMap(({ event_id: id }) => id || [])
+    expect(ids).toEqual([heard])
+  })
+
+  it('hears nothing while the pusher is switched off', async () => {
+    const { alice, bob, room } = await joinedRoom()
+    const key = await setPusher(bob)
+    const [pusher] = z
+      .object({ pushers: z.array(z.looseObject({})) })
+      .parse(await bob.call('GET', pushersPath)).pushers
+    const turn = (enabled: boolean) =>
+      bob.call('POST', `${pushersPath}/set`, {
+        body: { ...pusher, 'org.matrix.msc3881.enabled': enabled },
+      })
+    await turn(false)
+    await say(alice, room, 'unheard')
+    await turn(true)
+    const heard = await say(alice, room, 'heard')
     await gateway.until(key, isOf(heard))
     const ids = gateway.taken(key).flatMap(({ event_id: id }) => id || [])
     expect(ids).toEqual([heard])

@@ -243,4 +243,20 @@ describe('pushing', () => {
     await until(said('heard'))
     expect(bodies()).toEqual(['heard'])
   })
+
+  it('lowers the badge when an invite is answered', async () => {
+    const server = start('p1')
+    const gina = await phoneOf(server, 'gina')
+    const room = parseRoomId('!invites:here.test')
+    const setMembership = async (membership: 'invite' | 'leave') => {
+      memberships.set(room, gina, membership, log.tail.position)
+      await events.send(room, bob, { membership }, { type: 'm.room.member', stateKey: gina })
+    }
+    const badges = () => taken.map(({ body }) => objectAt(body, 'counts')?.['unread'])
+    await setMembership('invite')
+    await until(() => badges().at(-1) === 1)
+    await setMembership('leave')
+    await until(() => badges().at(-1) === 0)
+    expect(taken.at(-1)?.body).not.toHaveProperty('event_id')
+  })
 })

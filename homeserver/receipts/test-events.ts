@@ -1,5 +1,5 @@
 import type { Pdu } from '../../spec/events/event.ts'
-import { type EventId, parseEventId, type RoomId, type UserId } from '../../spec/ids.ts'
+import { type EventId, isUserId, parseEventId, type RoomId, type UserId } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
 import { rulesOf } from '../../spec/room/version.ts'
 import type { Events } from '../events/events.ts'
@@ -30,7 +30,8 @@ export function createTestEvents(log: Pick<LogWriter, 'write'>): TestEvents {
     stateKey?: string,
   ): Pdu {
     const eventId = parseEventId(`$event${all.size}`)
-    const json = { type, content, sender, room_id: room }
+    const plain = { type, content, sender, room_id: room }
+    const json = stateKey === undefined ? plain : { ...plain, state_key: stateKey }
     const head = {
       eventId,
       roomId: room,
@@ -61,7 +62,9 @@ export function createTestEvents(log: Pick<LogWriter, 'write'>): TestEvents {
       } as const
       all.set(pdu.eventId, event)
       const verdict = await log.write({
-        entries: [type === 'm.room.member' && pdu.stateKey ? { ...head, user: sender } : head],
+        entries: [
+          type === 'm.room.member' && isUserId(stateKey) ? { ...head, user: stateKey } : head,
+        ],
       })
       if (verdict.kind === 'done') Object.assign(event, { position: verdict.positions[0] })
       if (stateKey !== undefined) state.set(`${room}|${type}|${stateKey}`, event)
