@@ -3,6 +3,7 @@ import type { Filter } from '../../spec/sync/filter.ts'
 import { timelineLimitOf } from '../../spec/sync/filter.ts'
 import { formatHistoryToken } from '../../spec/sync/token.ts'
 import type { Events, Seen } from '../events/events.ts'
+import type { Relations } from '../events/relations.ts'
 import type { StoredEvent } from '../events/stored-event.ts'
 import { passingEvents } from '../rooms/passing.ts'
 import type { RoomInterval, Scope } from './request.ts'
@@ -23,7 +24,9 @@ const filteredPage = 100
 /** Events before a timeline that are looked at for where to go on. */
 const leftOutMax = 20
 
-type Needs = Pick<Events, 'timeline' | 'visibleTo' | 'historyPointAt' | 'relations'>
+type Needs = Pick<Events, 'timeline' | 'visibleTo' | 'historyPointAt'> & {
+  readonly relations: Pick<Relations, 'keepRelated'>
+}
 
 /** Reads from the newest event backwards until the limit is reached or the room's news are at an end. */
 export async function readTimeline(
