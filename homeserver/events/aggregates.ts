@@ -27,6 +27,8 @@ export interface Aggregates {
 }
 
 const cacheBytesMax = 16 * 1024 * 1024
+/** A thread with more people in it is read anew when somebody asks, for counting on copies their counts. */
+const sendersMax = 1_000
 /** Targets of relations that arrived lately are remembered, in two generations of so many. */
 const targetsMax = 20_000
 const bytesPerEntry = 100
@@ -60,7 +62,8 @@ export function createAggregates({ db, tail, store }: Needs): Aggregates {
     if (kind !== 'event' || !isEventPayload(payload)) return
     const { event, redacts } = payload
     arrivals.begin(position)
-    const relation = relationOf(event.pdu)
+    // State relates to nothing.
+    const relation = event.pdu.stateKey === undefined ? relationOf(event.pdu) : undefined
     if (relation !== undefined && summedUp.includes(relation.relType)) {
       arrivals.add(relation.target, position)
       if (relation.relType === 'm.thread') countIn(relation.target, event, position)
@@ -73,7 +76,8 @@ export function createAggregates({ db, tail, store }: Needs): Aggregates {
   function countIn(root: EventId, { pdu, redactedBy }: StoredEvent, position: Position): void {
     const known = cache.peek(root)
     const isOfRoom = store.peek(root)?.pdu.roomId === pdu.roomId
-    if (known?.thread === undefined || !isOfRoom || redactedBy !== undefined) {
+    const isSmall = (known?.thread?.counts.size ?? 0) <= sendersMax
+    if (known?.thread === undefined || !isOfRoom || !isSmall || redactedBy !== undefined) {
       cache.invalidate(root)
     } else if (position > known.thread.countedTo) {
       cache.set(root, { ...known, thread: withOneMore(known.thread, pdu, position) })

@@ -53,11 +53,14 @@ describe('what relates to an event', () => {
     const room = await testRoom(a, alice)
     const other = await testRoom(a, alice)
     const root = await send(room, { body: 'root' })
+    const content = { 'm.relates_to': { rel_type: 'm.thread', event_id: root.pdu.eventId } }
+    const state = { type: 'org.state', stateKey: '', sender: alice, content }
     let last = root
     for (let count = 1; count < 6; count++) {
       last = await relate(room, 'm.thread', root)
       await relate(room, 'm.annotation', root)
       await relate(other, 'm.thread', root)
+      if (count === 3) await a.events.append(room, () => ({ kind: 'append', draft: state }))
       expect(await seenBy(a, root)).toEqual({ thread: summary(last, count) })
       if (count % 2 === 0) await send(room, { body: 'between' })
       else expect(await seenBy(b, root)).toEqual({ thread: summary(last, count) })
