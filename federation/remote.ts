@@ -73,8 +73,8 @@ function aboutMembership(ask: Ask, askSplit: AskSplit): Pick<Remote, MembershipQ
           waitedFor,
         ),
       ),
-    async sendJoin(server, roomId, eventId, body) {
-      const asked = { params: { roomId, eventId }, query: { omit_members: false }, body }
+    async sendJoin(server, roomId, eventId, body, { omitMembers } = { omitMembers: false }) {
+      const asked = { params: { roomId, eventId }, query: { omit_members: omitMembers }, body }
       const { answer, lists } = await askSplit(
         server,
         membership.sendJoin,
@@ -82,11 +82,12 @@ function aboutMembership(ask: Ask, askSplit: AskSplit): Pick<Remote, MembershipQ
         ['state', 'auth_chain'],
         joining,
       )
-      const { event, servers_in_room } = answer
+      const { event, servers_in_room, members_omitted } = answer
       return {
         state: lists.get('state') ?? [],
         auth_chain: lists.get('auth_chain') ?? [],
         ...(event && { event }),
+        ...(members_omitted && { members_omitted }),
         ...(servers_in_room && { servers_in_room }),
       }
     },

@@ -33,6 +33,16 @@ const unexpected = (name: string) => async (): Promise<never> => {
   throw new Error(`unexpected call of ${name}`)
 }
 
+const noPartialRooms: InboundNeeds['events']['partial'] = {
+  view: async () => ({ has: () => false, completedAt: () => undefined }),
+  isPartial: async () => false,
+  serversOf: async () => new Set(),
+  find: async () => undefined,
+  all: async () => [],
+  complete: async () => true,
+  onBegun() {},
+}
+
 type FakeEvents = InboundNeeds['events']
 
 /** An engine that knows nothing but what the test says. */
@@ -48,6 +58,7 @@ export function fakeEvents(parts: Partial<FakeEvents> = {}): FakeEvents {
     backfillFrom: async () => [],
     missingBetween: async () => [],
     closestTo: async () => undefined,
+    partial: noPartialRooms,
     receive: async () => new Map(),
     ...parts,
   }

@@ -29,6 +29,7 @@ import { createRendezvous } from './encryption/rendezvous.ts'
 import { createToDevice } from './encryption/to-device.ts'
 import { receiveAtOwner } from './events/at-owner.ts'
 import { createEvents } from './events/create-events.ts'
+import { createPartialRooms } from './events/partial-rooms.ts'
 import { createJobs } from './jobs/jobs.ts'
 import { createMedia } from './media/media.ts'
 import { createPreviews } from './media/previews.ts'
@@ -93,16 +94,26 @@ export async function createHomeserver(needs: HomeserverNeeds) {
   const pushRules = createPushRules(base)
   const noticesUser = makeUserId(config.noticesUser, serverName)
   const accountData = createAccountData({ ...base, pushRules, alwaysWelcome: noticesUser })
-  const memberships = createMemberships(base)
+  const partial = createPartialRooms(base)
+  const memberships = createMemberships({ ...base, partial })
   const owned = createOwnedMethods({ ...stream, clock })
   const localEvents = createEvents({
     ...base,
-    ...{ key, keys, writer, log: needs.log, membershipRow: membershipRowOf, processes, jobs },
+    ...{
+      key,
+      keys,
+      writer,
+      log: needs.log,
+      membershipRow: membershipRowOf,
+      processes,
+      jobs,
+      partial,
+    },
     ...{ redactionRetentionMs: config.redactionRetentionMs },
     ignoredUsers: accountData.ignoredUsers,
   })
   const events = { ...localEvents, receive: receiveAtOwner(localEvents, owned) }
-  const deviceLists = createDeviceLists({ ...base, memberships })
+  const deviceLists = createDeviceLists({ ...base, memberships, partial })
   const { accessTokenMs: refreshableTokenMs } = config
   const sessions = createSessions({ ...base, deviceLists, refreshableTokenMs })
   const { deviceNames } = sessions
@@ -121,7 +132,12 @@ export async function createHomeserver(needs: HomeserverNeeds) {
   const owns = (room: string) => processes.ownerOf(room) === undefined
   const localRooms = createRooms({
     ...{ ...base, key, keys, events, memberships, profileOf: profiles.local },
-    ...{ defaultRoomVersion, aliasOwner: appservices.exclusiveAliasOwner, logger: needs.log },
+    ...{
+      defaultRoomVersion,
+      fasterJoins: config.fasterJoins,
+      aliasOwner: appservices.exclusiveAliasOwner,
+      logger: needs.log,
+    },
     makesAlias: asking.makesAlias,
     ignoredUsers: accountData.ignoredUsers,
     ...{ identity: needs.identity, owns, invitePermission, noticesUser },
@@ -218,11 +234,13 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     async start(): Promise<void> {
       await stream.start()
       jobs.start()
+      events.completion.start()
       delays.start()
       telling.start()
       notifications.start()
     },
     async [Symbol.asyncDispose](): Promise<void> {
+      await events.completion[Symbol.asyncDispose]()
       await telling[Symbol.asyncDispose]()
       await asking[Symbol.asyncDispose]()
       await delays[Symbol.asyncDispose]()

@@ -17,6 +17,7 @@ export interface Remote {
     room: RoomId,
     eventId: EventId,
     event: JsonObject,
+    options?: { readonly omitMembers: boolean },
   ): Promise<SendJoinAnswer>
   makeLeave(
     server: ServerName,
@@ -105,6 +106,8 @@ export interface SendJoinAnswer {
   readonly event?: JsonObject
   readonly state: readonly EventJson[]
   readonly auth_chain: readonly EventJson[]
+  /** The state lacks members; then the servers are named. */
+  readonly members_omitted?: boolean
   readonly servers_in_room?: readonly ServerName[]
 }
 

@@ -194,6 +194,11 @@ export const settingsSchema = z.strictObject({
     'Longest such pause; it ends at once when the server is heard from.',
   ),
 
+  fasterJoins: flag(
+    false,
+    'Join rooms of other servers without waiting for their members, which come in the background.',
+  ),
+
   // Limits
   bodySizeBytes: integer(1_048_576, 65_536, 67_108_864, 'Largest JSON body of a client.'),
   uploadSizeBytes: integer(

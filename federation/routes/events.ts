@@ -28,6 +28,7 @@ export type EventsForRoutes = Pick<
   | 'backfillFrom'
   | 'missingBetween'
   | 'closestTo'
+  | 'partial'
 >
 
 interface Needs {
@@ -38,6 +39,8 @@ interface Needs {
 }
 
 const missingEventsDefault = 10
+/** How long a server waits for a state whose members are not all here yet, in ms. */
+const completeMaxMs = 30_000
 
 export function eventRoutes(needs: Needs): Route[] {
   const { events, access } = needs
@@ -45,6 +48,7 @@ export function eventRoutes(needs: Needs): Route[] {
   /** State before an event, and its auth chain. */
   async function stateBefore(origin: ServerName, room: RoomId, id: EventId) {
     await access.requireInRoom(origin, room)
+    if (!(await events.partial.complete(room, completeMaxMs))) throw notFound('State')
     const event = await access.requireEvent(room, id)
     if (event.stateBefore === undefined) throw notFound('State')
     const state = [...(await events.stateAt(event.stateBefore)).values()]

@@ -14,6 +14,7 @@ import type { Events } from '../events/events.ts'
 import type { StoredEvent } from '../events/stored-event.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { LogWriter } from '../stream/log.ts'
+import { requireMembers } from './all-members.ts'
 import type { Candidates } from './handshakes.ts'
 import { type MemberChange, planMember } from './member-plan.ts'
 import type { MembershipRow, Memberships } from './rooms.ts'
@@ -76,6 +77,7 @@ export function createCore(needs: ChangeNeeds): Core {
     rowOf: async (user, room) => (await memberships.ofUser(user)).get(room),
     async apply(room, change) {
       if (noticesUser !== undefined) await requireNoNotices(room, change)
+      if (change.sender !== change.target) await requireMembers(events, room)
       if (change.action === 'invite' && isLocal(change.target)) {
         await requireWanted(needs.invitePermission, change)
       }

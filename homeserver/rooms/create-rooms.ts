@@ -50,6 +50,8 @@ export interface RoomsNeeds {
   /** Name and avatar of a local user; empty when there are none. */
   readonly profileOf: (user: UserId) => Promise<JsonObject>
   readonly defaultRoomVersion?: string
+  /** Ask for rooms of others without their members, which come later. */
+  readonly fasterJoins?: boolean
   /** Nobody is asked to whom addresses belong when absent. */
   readonly identity?: Identity
   /** Copies what a user has set for one room to another; may be done again. */

@@ -37,16 +37,28 @@ export function createEntering(needs: Needs): Pick<Rooms, 'join' | 'knock'> {
   }
 
   async function joinHere(change: MemberChange, entry: Entry): Promise<void> {
-    const { room, candidates } = entry
+    const { room, user } = entry
+    // Who is banned is not known while members are missing.
+    const isJoined = (await core.rowOf(user, room))?.membership === 'join'
+    if (!isJoined && (await events.partial.isPartial(room))) {
+      await joinByOthers(entry, new MatrixError('M_UNKNOWN', 'the room is not complete yet'))
+      return
+    }
     try {
       await core.apply(room, change)
     } catch (error) {
       if (!isUnable(error)) throw error
-      // Another server in the room may be able to let the user in.
-      const others = [...(await events.serversIn(room))].filter((server) => server !== serverName)
-      if (others.length === 0) throw error
-      await handshakes.join({ ...entry, candidates: [...candidates, ...others] })
+      await joinByOthers(entry, error)
     }
+  }
+
+  /** Another server in the room may be able to let the user in. */
+  async function joinByOthers(entry: Entry, reason: unknown): Promise<void> {
+    const others = [...(await events.serversIn(entry.room))].filter(
+      (server) => server !== serverName,
+    )
+    if (others.length === 0) throw reason
+    await handshakes.join({ ...entry, candidates: [...entry.candidates, ...others] })
   }
 
   /** One at a time for each room: when the first has brought the room here, the others join it here. */

@@ -68,8 +68,10 @@ export interface HandshakeNeeds {
   readonly remote: Remote
   readonly events: Pick<
     Events,
-    'importRoom' | 'entering' | 'receive' | 'serversIn' | 'currentState'
+    'importRoom' | 'entering' | 'receive' | 'serversIn' | 'currentState' | 'extremities'
   >
+  /** Ask for rooms without their members, which come later. */
+  readonly fasterJoins?: boolean
   readonly logger?: Logger
 }
 
@@ -181,12 +183,14 @@ async function makeJoin(
 }
 
 async function sendJoin(
-  { remote, events, serverName }: HandshakeNeeds,
+  { remote, events, serverName, fasterJoins = false }: HandshakeNeeds,
   server: ServerName,
   room: RoomId,
   { rules, pdu }: Made,
 ): Promise<void> {
-  const answer = await remote.sendJoin(server, room, pdu.eventId, pdu.json)
+  // A room that was here before has members that are known.
+  const omitMembers = fasterJoins && (await events.extremities(room)).ids.length === 0
+  const answer = await remote.sendJoin(server, room, pdu.eventId, pdu.json, { omitMembers })
   const join = answer.event === undefined ? pdu : withSignaturesOf(pdu, answer.event, rules)
   if ((await events.serversIn(room)).has(serverName)) {
     const receipt = (await events.receive(server, room, [join.json])).get(join.eventId)
@@ -200,6 +204,9 @@ async function sendJoin(
     origin: server,
     state: answer.state,
     authChain: answer.auth_chain,
+    ...(answer.members_omitted === true && {
+      partial: { servers: answer.servers_in_room ?? [server] },
+    }),
   })
 }
 

@@ -12,6 +12,7 @@ import {
 } from '../../spec/ids.ts'
 import type { Database } from '../database/database.ts'
 import type { EventPayload } from '../events/events.ts'
+import type { PartialRooms } from '../events/partial-rooms.ts'
 import { isDeletion } from '../events/purged.ts'
 import type { LogRow, Tail } from '../stream/log.ts'
 import { nextRow } from './membership-row.ts'
@@ -29,10 +30,12 @@ interface Needs {
   readonly db: Database
   readonly tail: Pick<Tail, 'subscribe'>
   readonly serverName: ServerName
+  /** Rooms whose members are not all known; there are none when absent. */
+  readonly partial?: Pick<PartialRooms, 'isPartial' | 'serversOf'>
 }
 
 /** Builds the caches; before the tail starts. */
-export function createMemberships({ db, tail, serverName }: Needs): Memberships {
+export function createMemberships({ db, tail, serverName, partial }: Needs): Memberships {
   const byUser = new RowCache<UserId, RoomId>(async (user) =>
     keyed(await membershipsOfUser(db, user), ({ room }) => room),
   )
@@ -120,7 +123,10 @@ export function createMemberships({ db, tail, serverName }: Needs): Memberships 
     ofRoom: (room) => byRoom.get(room),
     async isJoined(user, room) {
       const rows = byUser.peek(user) ?? (await byUser.get(user))
-      return rows.get(room)?.membership === 'join'
+      const row = rows.get(room)
+      if (row !== undefined || serverOfUser(user) === serverName) return row?.membership === 'join'
+      // Where members are missing, users of the servers that are there are taken for members.
+      return (await partial?.serversOf(room))?.has(serverOfUser(user)) === true
     },
     sharingWith: (user) => sharing.with(user),
     localJoined: async (room) => (await tallyOf(room)).locals,

@@ -5,6 +5,7 @@ import type { RoomId } from '../../spec/ids.ts'
 import { parseToken } from '../../spec/sync/token.ts'
 import type { Events } from '../events/events.ts'
 import type { StoredEvent } from '../events/stored-event.ts'
+import { requireMembers } from './all-members.ts'
 import type { Bundles } from './bundles.ts'
 import type { ClientEvents } from './client-event.ts'
 import { membershipIn } from './membership-row.ts'
@@ -63,6 +64,7 @@ export function createReading(needs: Needs): Reading {
       return whole
     },
     async state({ user }, room) {
+      await requireMembers(events, room)
       const view = await viewing.requireView(user, room)
       const state = [...(await viewing.state(room, view)).values()]
       await clientEvents.preload(state)
@@ -70,12 +72,15 @@ export function createReading(needs: Needs): Reading {
     },
     async stateEvent({ user }, room, type, stateKey) {
       const view = await viewing.requireView(user, room)
-      const event = await viewing.entry(room, view, type, stateKey)
+      const known = await viewing.entry(room, view, type, stateKey)
+      if (known === undefined && type === 'm.room.member') await requireMembers(events, room)
+      const event = known ?? (await viewing.entry(room, view, type, stateKey))
       if (event === undefined) throw notFound('Event')
       await clientEvents.preload([event])
       return event
     },
     async members({ user }, room, { at, membership, notMembership }) {
+      await requireMembers(events, room)
       const view = await viewing.requireView(user, room)
       const state =
         at === undefined ? await viewing.state(room, view) : await stateAt(room, view, at)
@@ -94,6 +99,7 @@ export function createReading(needs: Needs): Reading {
       if (!(await memberships.isJoined(user, room))) {
         throw forbidden(`User ${user} not in room ${room}`)
       }
+      await requireMembers(events, room)
       const rows = [...(await memberships.ofRoom(room)).values()]
       return rows.filter(({ membership }) => membership === 'join')
     },

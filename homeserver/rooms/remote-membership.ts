@@ -137,6 +137,11 @@ async function requireHere(
   return rules
 }
 
+/** Who comes in or knocks is for those to decide who know all members. */
+async function requireWhole({ events }: RemoteMembershipNeeds, room: RoomId): Promise<void> {
+  if (await events.partial.isPartial(room)) throw notFound('Room')
+}
+
 /** An event for the other server to sign, as it would be accepted now. */
 async function template(
   needs: RemoteMembershipNeeds,
@@ -145,6 +150,7 @@ async function template(
   action: MemberAction,
 ): Promise<Template> {
   const rules = await requireHere(needs, room)
+  if (action !== 'leave') await requireWhole(needs, room)
   const pdu = await needs.events.prepare(room, (view) =>
     planMember(needs, view, { action, sender: user, target: user, content: {} }),
   )
@@ -175,6 +181,7 @@ async function take(
   membership: 'join' | 'leave' | 'knock',
 ): Promise<StoredEvent> {
   const rules = await requireHere(needs, room)
+  if (membership !== 'leave') await requireWhole(needs, room)
   const given = parsePdu(event, rules)
   requireOwn(origin, room, given, membership)
   const pdu = await vouchedFor(needs, given, rules)

@@ -33,6 +33,7 @@ export interface RoomEntryNeeds {
     | 'stateAt'
     | 'stateEntry'
     | 'relations'
+    | 'partial'
   >
   readonly summaries: MemberSummaries
   readonly rooms: EventWriterNeeds['rooms']
@@ -146,6 +147,9 @@ function outsideTimeline(leave: StoredEvent | undefined): Timeline {
 /** Has the client no state of a joined room: whoever left and came back in between has. */
 async function isNewTo(needs: RoomEntryNeeds, row: MembershipRow, scope: Scope): Promise<boolean> {
   if (scope.since === undefined) return true
+  const completedAt = (await needs.events.partial.view()).completedAt(row.room)
+  const isLazy = scope.filter.room?.state?.lazy_load_members === true
+  if (!isLazy && completedAt !== undefined && completedAt > scope.since.position) return true
   return row.since > scope.since.position && (await wasOutside(needs, row.room, scope))
 }
 

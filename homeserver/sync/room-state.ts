@@ -21,7 +21,7 @@ export interface StateQuestion {
 }
 
 interface Needs {
-  readonly events: Pick<Events, 'get'>
+  readonly events: Pick<Events, 'get' | 'partial'>
   readonly sentMembers: SentMembers
 }
 
@@ -46,6 +46,8 @@ export async function readState(
   const wanted = isLazy ? wantedMembers(question, scope) : new Set<StateKey>()
   const found = new Map(isWhole ? await view.all() : await view.get([...changed, ...wanted]))
   const isOld = (event: StoredEvent) => !isWhole && (event.position ?? 0) <= interval.after
+  if (isLazy && (await events.partial.isPartial(interval.room)))
+    await addClaimed(events, timeline, wanted, found)
   const rewound = scope.useStateAfter
     ? new Set<StateKey>()
     : await rewind(events, found, timeline, (key, event) => isOld(event) && !wanted.has(key))
@@ -64,6 +66,22 @@ export async function readState(
   }
   if (isLazy) rememberShown(sentMembers, question, scope)
   return state
+}
+
+/** Where members are missing, those who speak are known from what authorises their events. */
+async function addClaimed(
+  events: Pick<Events, 'get'>,
+  timeline: readonly Seen[],
+  wanted: ReadonlySet<StateKey>,
+  found: Map<StateKey, StoredEvent>,
+): Promise<void> {
+  const ids = timeline.flatMap(({ event }) => event.pdu.authEvents)
+  for (const event of (await events.get(ids)).values()) {
+    const { type, stateKey } = event.pdu
+    if (type !== memberType || stateKey === undefined || event.rejected !== undefined) continue
+    const key = stateKeyOf(type, stateKey)
+    if (wanted.has(key) && !found.has(key)) found.set(key, event)
+  }
 }
 
 /** Members without whom the client cannot show the timeline or name the room. */

@@ -1,6 +1,7 @@
 /** The part of an answer that has the rooms: which there are, and an entry for each that has news. */
 import { isUserId, type RoomId, type UserId } from '../../spec/ids.ts'
 import type { AccountData } from '../accounts/account-data.ts'
+import type { Events } from '../events/events.ts'
 import type { Notifications } from '../notifications/notifications.ts'
 import type { Unread } from '../notifications/unread.ts'
 import type { Logger } from '../platform/log.ts'
@@ -19,6 +20,7 @@ export interface RoomsPartNeeds
   extends RoomEntryNeeds,
     EphemeralNeeds,
     Omit<StrippedNeeds, 'events' | 'rooms'> {
+  readonly events: RoomEntryNeeds['events'] & Pick<Events, 'partial'>
   readonly memberships: Pick<Memberships, 'ofRoom'>
   readonly accountData: Pick<AccountData, 'invitePermission'>
   readonly notifications: Pick<Notifications, 'unreadCounts'>
@@ -107,8 +109,13 @@ async function sectionsOf(
   const sorted = sortRooms(rows, scope)
   const ephemeral = await readEphemeral(needs, sorted.joined, scope)
   const dataOf = (room: RoomId) => accountData.get(room) ?? none
+  const partial = await needs.events.partial.view()
+  const isLazy = scope.filter.room?.state?.lazy_load_members === true
   const candidates = sorted.joined.filter(
-    (row) => ephemeral.has(row.room) || accountData.has(row.room) || mayHaveNews(needs, row, scope),
+    (row) =>
+      // Who wants all members gets a room when they are here.
+      (isLazy || !partial.has(row.room)) &&
+      (ephemeral.has(row.room) || accountData.has(row.room) || mayHaveNews(needs, row, scope)),
   )
   const unread = await readUnread(needs, candidates, scope)
   const wanted = await withoutUnwanted(needs.accountData, scope.user, sorted.invited)
