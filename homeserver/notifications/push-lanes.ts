@@ -77,10 +77,10 @@ export function createPushLanes(needs: PushLanesNeeds): PushLanes {
   }
 
   function laneOf(user: UserId, appId: string, pushkey: string): Lane {
-    const key = JSON.stringify([user, appId, pushkey])
+    const row = { user_id: user, app_id: appId, pushkey }
+    const key = keyOf(row)
     const known = lanes.get(key)
     if (known !== undefined) return known
-    const row = { user_id: user, app_id: appId, pushkey }
     const lane = createLane({
       ...{ clock, user },
       pusher: () => findPusher(user, appId, pushkey),
@@ -227,7 +227,8 @@ export function createPushLanes(needs: PushLanesNeeds): PushLanes {
     },
     async takeOver(isMine) {
       for (const row of await queries.behindPushers(db, behindMax)) {
-        if (!isMine(row.user_id)) continue
+        // A pusher that is in memory knows better.
+        if (!isMine(row.user_id) || lanes.has(keyOf(row))) continue
         laneOf(row.user_id, row.app_id, row.pushkey).resume({
           behindFrom: row.behind_from,
           failingSince: row.failing_since,
@@ -247,4 +248,8 @@ export function createPushLanes(needs: PushLanesNeeds): PushLanes {
       await Promise.allSettled([...lanes.values()].map((lane) => lane.settled()))
     },
   }
+}
+
+function keyOf({ user_id, app_id, pushkey }: queries.PusherKey): string {
+  return JSON.stringify([user_id, app_id, pushkey])
 }

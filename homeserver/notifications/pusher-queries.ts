@@ -16,11 +16,15 @@ export interface PusherRow {
   readonly enabled: boolean
 }
 
-/** A pusher whose gateway did not take everything. */
-export interface BehindRow {
+/** What names a pusher. */
+export interface PusherKey {
   readonly user_id: UserId
   readonly app_id: string
   readonly pushkey: string
+}
+
+/** A pusher whose gateway did not take everything. */
+export interface BehindRow extends PusherKey {
   readonly behind_from: number
   readonly failing_since: number
   readonly failures: number
@@ -59,10 +63,7 @@ export async function markBehind(db: Db, row: BehindRow): Promise<void> {
     where user_id = ${row.user_id} and app_id = ${row.app_id} and pushkey = ${row.pushkey}`
 }
 
-export async function markCaughtUp(
-  db: Db,
-  { user_id, app_id, pushkey }: Pick<BehindRow, 'user_id' | 'app_id' | 'pushkey'>,
-): Promise<void> {
+export async function markCaughtUp(db: Db, { user_id, app_id, pushkey }: PusherKey): Promise<void> {
   await db`
     update pushers set behind_from = null, failing_since = null, failures = 0, next_try_at = null
     where user_id = ${user_id} and app_id = ${app_id} and pushkey = ${pushkey}`

@@ -30,6 +30,8 @@ export type PushingNeeds = Omit<PushLanesNeeds, 'missed'> &
 /** Rows that wait to be looked at; the oldest are left out, for whoever is that late has more to do. */
 const inboxMax = 50_000
 const tickMs = 1_000
+/** How often is looked for what a process left that had a user until a moment ago. */
+const takeOverMs = 30_000
 
 export function createPushing(needs: PushingNeeds): Pushing {
   const { tail, pushers, clock, logger } = needs
@@ -47,6 +49,7 @@ export function createPushing(needs: PushingNeeds): Pushing {
   let working: Promise<void> | undefined
   let lookedTo: Position = 0
   let isStopped = false
+  let takenOverAt = clock.now()
 
   /** May the row have to be pushed to somebody. */
   function matters({ kind, room, user, payload }: LogRow): boolean {
@@ -114,6 +117,7 @@ export function createPushing(needs: PushingNeeds): Pushing {
       return
     }
     lanes.runDue(isMine)
+    if (known().size > 0 && clock.now() - takenOverAt > takeOverMs) takeOver()
     if (known().size > 0) progress.store(done())
   }
 
@@ -124,12 +128,15 @@ export function createPushing(needs: PushingNeeds): Pushing {
   }
 
   let ticker: Disposable | undefined
-  const change = needs.processes.onChange(() => {
-    if (withPushers === undefined) return
+  const change = needs.processes.onChange(takeOver)
+
+  function takeOver(): void {
+    if (withPushers === undefined || isStopped) return
+    takenOverAt = clock.now()
     void Promise.all([lanes.takeOver(isMine), progress.takeOver()]).catch((error: unknown) =>
       logger.warn({ error }, 'pushers of another process were not taken over'),
     )
-  })
+  }
 
   return {
     start() {
