@@ -204,6 +204,38 @@ async function live(home: LaunchedServer, away: LaunchedServer): Promise<void> {
   await read(alice, roomId, bob, 'for the device that stayed')
 }
 
+/** Alice signs out everywhere; what bob says then is taken by a device that nobody is signed in on. */
+async function dehydrate(home: LaunchedServer, away: LaunchedServer): Promise<void> {
+  const notebook: Notebook = {}
+  await using alice = await createPerson(home, 'alice', { encryption: true, notebook })
+  await using bob = await createPerson(away, 'bob', { encryption: true, notebook: {} })
+  await Promise.all([setUp(alice), setUp(bob)])
+  const roomId = await encryptedRoom(alice, bob)
+  await cryptoOf(alice).startDehydration()
+  await until('bob knows the dehydrated device', async () => {
+    const known = await devicesOf(bob, alice.userId)
+    return known.length === 2
+  })
+  await alice.client.logout(true)
+  await until('bob knows that alice has gone', async () => {
+    const known = await devicesOf(bob, alice.userId)
+    return known.length === 1 && !known.includes(alice.deviceId)
+  })
+  await say(bob, roomId, 'while you were away')
+
+  await using phone = await signInAgain(home, alice.userId, { encryption: true, notebook })
+  await until('the new device knows the public keys', () =>
+    cryptoOf(phone).userHasCrossSigningKeys(alice.userId, true),
+  )
+  await cryptoOf(phone).bootstrapCrossSigning({})
+  await until('the message is in the room', () => {
+    const events = phone.client.getRoom(roomId)?.getLiveTimeline().getEvents() ?? []
+    return events.some((event) => event.getSender() === bob.userId && event.isEncrypted())
+  })
+  await cryptoOf(phone).startDehydration()
+  await read(phone, roomId, bob, 'while you were away')
+}
+
 /** Waits until the server has a key of alice's and one of bob's; the client remembers older counts. */
 async function backedUp({ client }: Person): Promise<void> {
   await until('room keys are backed up', async () => {
@@ -226,6 +258,16 @@ describe('people on two instances', () => {
       const [home, away] = federation?.servers ?? []
       if (!home || !away) throw new Error('two servers')
       await live(home, away)
+    },
+    lifeTimeoutMs,
+  )
+
+  it(
+    'read what was said while they had no device at all',
+    async () => {
+      const [home, away] = federation?.servers ?? []
+      if (!home || !away) throw new Error('two servers')
+      await dehydrate(home, away)
     },
     lifeTimeoutMs,
   )
