@@ -1,19 +1,20 @@
 import * as api from '../../spec/api/client/misc.ts'
 import { notFound } from '../../spec/errors.ts'
 import type { JsonObject } from '../../spec/json.ts'
-import { roomVersions } from '../../spec/room/version.ts'
+import { roomVersions, unstableRoomVersions } from '../../spec/room/version.ts'
 import type { ClientApiNeeds } from '../needs.ts'
 import { openRoute, route } from '../router.ts'
+import { transportsOf } from './calls.ts'
 
 /** What the server is and can do, and what it has to answer though it does not do it. */
 export const miscRoutes = ({ config }: Pick<ClientApiNeeds, 'config'>) => [
   openRoute(api.getVersions, () => ({ versions, unstable_features: featuresOf(config) })),
   route(api.getCapabilities, () => ({ capabilities: capabilitiesOf(config.defaultRoomVersion) })),
-  // There is no TURN server to give credentials for.
-  route(api.getTurnServer, () => ({})),
-  route(api.getProtocols, () => ({})),
   openRoute(api.getWellKnownClient, ({ from }) => ({
     'm.homeserver': { base_url: config.publicBaseUrl || from.baseUrl },
+    ...(transportsOf(config).length > 0 && {
+      'org.matrix.msc4143.rtc_foci': transportsOf(config),
+    }),
   })),
   openRoute(api.getWellKnownServer, () => {
     if (config.federationAddress === undefined) throw notFound('address for other servers')
@@ -81,7 +82,10 @@ function capabilitiesOf(defaultRoomVersion: string): JsonObject {
     'm.change_password': { enabled: true },
     'm.room_versions': {
       default: defaultRoomVersion,
-      available: Object.fromEntries([...roomVersions.keys()].map((version) => [version, 'stable'])),
+      available: {
+        ...Object.fromEntries([...roomVersions.keys()].map((version) => [version, 'stable'])),
+        ...Object.fromEntries([...unstableRoomVersions.keys()].map((name) => [name, 'unstable'])),
+      },
     },
     'm.set_displayname': { enabled: true },
     'm.set_avatar_url': { enabled: true },

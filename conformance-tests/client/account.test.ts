@@ -190,6 +190,19 @@ describe.skipIf(server.sharedSecret === undefined)('registration with the shared
     })
   })
 
+  it('writes capitals small', async () => {
+    const user = unique('Shared-CAPITALS')
+    const { answer } = await sharedSecret(user, false)
+    const user_id = `@${user.toLowerCase()}:${server.name}`
+    expect(answer).toMatchObject({ status: 200, body: { user_id } })
+    expect(answer.body['access_token']).toEqual(expect.any(String))
+  })
+
+  it('refuses symbols', async () => {
+    const { answer } = await sharedSecret('us,er', false)
+    expect(answer).toMatchObject({ status: 400, body: { errcode: 'M_INVALID_USERNAME' } })
+  })
+
   it('refuses a wrong HMAC', async () => {
     const { answer } = await sharedSecret(unique('shared'), true, 'another secret')
     expect(answer).toMatchObject({ status: 403, body: { errcode: expect.any(String) } })
@@ -320,5 +333,22 @@ describe('access tokens', () => {
       status: 200,
       body: { user_id: alice.userId },
     })
+  })
+})
+
+describe('a session that is refreshed', () => {
+  it('has the same device: its transaction ids are still known', async () => {
+    const { userId } = await register(server)
+    const { session, ...phone } = await login(server, userId, { refresh_token: true })
+    const room = await phone.createRoom()
+    const id = await phone.sendText(room, 'first', 'abcdef')
+    const refreshed = await post('/refresh', { refresh_token: session.refresh_token })
+    expect(refreshed.status).toBe(200)
+    const renewed = clientOf(server, sessionAnswer.parse({ ...session, ...refreshed.body }))
+    expect(renewed.token).not.toBe(phone.token)
+    const shown = await renewed.syncUntil((answer) => answer.rooms.join[room] !== undefined)
+    const event = shown.rooms.join[room]?.timeline.events.find(({ event_id }) => event_id === id)
+    expect(event?.unsigned).toMatchObject({ transaction_id: 'abcdef' })
+    expect(await renewed.sendText(room, 'first', 'abcdef')).toBe(id)
   })
 })

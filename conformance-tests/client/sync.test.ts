@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { inSection, inTimeline, register } from '../harness/client.ts'
 import { joinedRoom, server } from '../harness/fixtures.ts'
+import type { SyncAnswer } from '../harness/shapes.ts'
 
 describe('an initial sync', () => {
   it('has the rooms with state and timeline, and no event twice', async () => {
@@ -213,5 +214,25 @@ describe('an incremental sync', () => {
     const answer = await bob.sync({ since })
     expect(answer.rooms.join[room]).toBeDefined()
     expect(answer.rooms.leave[room]).toBeUndefined()
+  })
+})
+
+describe('the summary of a room', () => {
+  it('counts who is joined and who is invited, as it changes', async () => {
+    const [alice, bob] = [await register(server), await register(server)]
+    const { next_batch: since } = await alice.sync()
+    const room = await alice.createRoom({ preset: 'public_chat', invite: [bob.userId] })
+    const counts = (joined: number, invited: number) => (answer: SyncAnswer) => {
+      const summary = answer.rooms.join[room]?.summary
+      return (
+        summary?.['m.joined_member_count'] === joined &&
+        (summary['m.invited_member_count'] ?? 0) === invited
+      )
+    }
+    const first = await alice.syncUntil(counts(1, 1), { since })
+    const invited = await bob.syncUntil(inSection('invite', room))
+    await bob.join(room)
+    await bob.syncUntil(counts(2, 0), { since: invited.next_batch })
+    await alice.syncUntil(counts(2, 0), { since: first.next_batch })
   })
 })

@@ -8,7 +8,12 @@ import type { Pdu } from '../../spec/events/event.ts'
 import { isUserId, type RoomId, type ServerName, type UserId } from '../../spec/ids.ts'
 import { integerAt, type Json, type JsonObject, objectAt } from '../../spec/json.ts'
 import { finishPdu, parsePdu } from '../../spec/room/event-format.ts'
-import { type RoomVersionRules, roomVersions, rulesOf } from '../../spec/room/version.ts'
+import {
+  type RoomVersionRules,
+  roomVersions,
+  rulesOf,
+  unstableRoomVersions,
+} from '../../spec/room/version.ts'
 import type { Events } from '../events/events.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Logger } from '../platform/log.ts'
@@ -22,7 +27,7 @@ const candidatesMax = 20
 const eventIdLength = 24
 /** Pauses before a server that forbids what an invite allows is asked again, in milliseconds. */
 const invitePausesMs = [100, 300, 900]
-const versions = [...roomVersions.keys()]
+const versions = [...roomVersions.keys(), ...unstableRoomVersions.keys()]
 
 /** Servers that may let a user into a room, or out of it. */
 export interface Candidates {

@@ -1,5 +1,5 @@
 /** Sending events: the engine's rules above the auth rules. One append and no wait but for what is in memory. */
-import { forbidden, invalidParam, MatrixError, notFound } from '../../spec/errors.ts'
+import { badJson, forbidden, invalidParam, MatrixError, notFound } from '../../spec/errors.ts'
 import {
   type EventId,
   isRoomAlias,
@@ -10,6 +10,7 @@ import {
 } from '../../spec/ids.ts'
 import { arrayAt, type Json, type JsonObject } from '../../spec/json.ts'
 import { levelFor, powerLevelsOf, userLevel } from '../../spec/room/power-levels.ts'
+import { stateOwner } from '../../spec/room/state-owner.ts'
 import type { Events, LocalDraft, LocalTxn, TurnPlan, TurnView } from '../events/events.ts'
 import type { StoredEvent } from '../events/stored-event.ts'
 import { isSame } from './member-plan.ts'
@@ -68,6 +69,7 @@ export function createWriting(needs: Needs): Pick<Rooms, 'send' | 'redact'> {
         return (await changes.put(who, room, stateKey, content)).pdu.eventId
       }
       await requireJoined(who.user, room)
+      if (stateKey?.startsWith('@')) await requireOwner(events, room, stateKey)
       if (type === 'm.room.canonical_alias' && stateKey === '') {
         await requireAliases(needs, room, content)
       }
@@ -97,6 +99,12 @@ async function unlessSame(
     return { kind: 'stay', event }
   }
   return { kind: 'append', draft }
+}
+
+/** Where state has owners, a key that begins as a user id does has to name one. */
+async function requireOwner(events: Events, room: RoomId, stateKey: string): Promise<void> {
+  if (!(await events.rulesOf(room))?.ownedState || stateOwner(stateKey) !== undefined) return
+  throw badJson('state_key', 'neither a user id nor one with an underscore and more behind it')
 }
 
 function requireSendable({ type, stateKey }: Draft): void {

@@ -17,6 +17,7 @@ import {
   powerLevelsOf,
   userLevel,
 } from './power-levels.ts'
+import { stateOwner } from './state-owner.ts'
 import { type AuthVerdict, allow, reject, type StateReader } from './verdict.ts'
 import { type RoomVersionRules, rulesOf } from './version.ts'
 
@@ -70,7 +71,13 @@ export function authorize(event: Pdu, rules: RoomVersionRules, state: StateReade
 
   // 9: state that is keyed by a user belongs to that user.
   if (event.stateKey?.startsWith('@') === true && event.stateKey !== event.sender) {
-    return reject('the state key names another user')
+    if (!rules.ownedState) return reject('the state key names another user')
+    // MSC3757: or to those with more power than its owner has.
+    const owner = stateOwner(event.stateKey)
+    if (owner === undefined) return reject('the state key begins with no user id')
+    if (owner !== event.sender && level <= userLevel(levels, owner)) {
+      return reject('the state key names another user, who has as much power')
+    }
   }
 
   if (event.type === 'm.room.power_levels') {

@@ -42,6 +42,11 @@ export interface RoomVersionRules {
   readonly createHashRoomId: boolean
   /** v12+: creators (sender and additional_creators) outrank every power level. */
   readonly privilegedCreators: boolean
+  /**
+   * MSC3757: state that is keyed by a user id, or by one with `_` and more behind it, belongs to that user and to those
+   * with more power. {@link https://github.com/matrix-org/matrix-spec-proposals/pull/3757}
+   */
+  readonly ownedState: boolean
 }
 
 /** Which content keys survive a redaction, by change of version. */
@@ -81,6 +86,7 @@ const v1: RoomVersionRules = {
   },
   createHashRoomId: false,
   privilegedCreators: false,
+  ownedState: false,
 }
 
 const v2: RoomVersionRules = { ...v1, version: '2', stateResolution: 'v2' }
@@ -145,12 +151,28 @@ const v12: RoomVersionRules = {
   privilegedCreators: true,
 }
 
-/** Every room version this server can take part in, by its name. */
+/** Every stable room version this server can take part in, by its name. */
 export const roomVersions: ReadonlyMap<string, RoomVersionRules> = new Map(
   [v1, v2, v3, v4, v5, v6, v7, v8, v9, v10, v11, v12].map((rules) => [rules.version, rules]),
 )
 
+const ownedState10: RoomVersionRules = {
+  ...v10,
+  version: 'org.matrix.msc3757.10',
+  ownedState: true,
+}
+const ownedState11: RoomVersionRules = {
+  ...v11,
+  version: 'org.matrix.msc3757.11',
+  ownedState: true,
+}
+
+/** Room versions of proposals that this server can take part in as well. */
+export const unstableRoomVersions: ReadonlyMap<string, RoomVersionRules> = new Map(
+  [ownedState10, ownedState11].map((rules) => [rules.version, rules]),
+)
+
 /** The rules of a room version; undefined when this server does not know it. */
 export function rulesOf(version: string): RoomVersionRules | undefined {
-  return roomVersions.get(version)
+  return roomVersions.get(version) ?? unstableRoomVersions.get(version)
 }
