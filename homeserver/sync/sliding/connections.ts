@@ -4,6 +4,7 @@
  */
 import { LRUCache } from 'lru-cache'
 import type { Database } from '../../database/database.ts'
+import type { Clock } from '../../platform/clock.ts'
 import type { Logger } from '../../platform/log.ts'
 import { unknownPos } from './pos.ts'
 import * as queries from './queries.ts'
@@ -17,8 +18,8 @@ export interface Connections {
   put(key: queries.ConnectionKey, sent: Sent, from: number | undefined): Promise<number>
 }
 
-/** What one connection was sent, by position number. */
-type Positions = Map<number, Sent>
+/** What one connection was sent, by position number, and when that was last said to be in use. */
+type Positions = Map<number, { readonly sent: Sent; touchedAt: number }>
 
 /** Rooms in all that is kept in memory. */
 const roomsKeptMax = 1_000_000
@@ -26,11 +27,19 @@ const roomsKeptMax = 1_000_000
 const touchMs = 24 * 3_600_000
 const unusedAtOnce = 200
 
-export function createConnections({ db, log }: { db: Database; log: Logger }): Connections {
+export function createConnections({
+  db,
+  log,
+  clock,
+}: {
+  readonly db: Database
+  readonly log: Logger
+  readonly clock: Clock
+}): Connections {
   const kept = new LRUCache<string, Positions>({
     maxSize: roomsKeptMax,
     sizeCalculation: (positions) =>
-      [...positions.values()].reduce((sum, { rooms }) => sum + rooms.size, 16),
+      [...positions.values()].reduce((sum, { sent }) => sum + sent.rooms.size, 16),
   })
 
   function keep(key: queries.ConnectionKey, nr: number, sent: Sent, from: number): void {
@@ -38,7 +47,7 @@ export function createConnections({ db, log }: { db: Database; log: Logger }): C
     for (const [known, before] of kept.get(nameOf(key)) ?? []) {
       if (known >= from) positions.set(known, before)
     }
-    positions.set(nr, sent)
+    positions.set(nr, { sent, touchedAt: clock.now() })
     for (const oldest of positions.keys()) {
       if (positions.size <= slidingLimits.unconfirmedPositions) break
       if (oldest !== from) positions.delete(oldest)
@@ -49,10 +58,17 @@ export function createConnections({ db, log }: { db: Database; log: Logger }): C
   async function load(key: queries.ConnectionKey, nr: number): Promise<Sent> {
     const row = await queries.findPosition(db, key, nr, touchMs)
     if (row === undefined) throw unknownPos()
-    if (row.is_stale) await queries.touchPosition(db, nr)
+    if (row.is_stale) touch(nr)
     const sent = readSent(row.state)
     keep(key, nr, sent, 0)
     return sent
+  }
+
+  /** Behind the answer: what is missed is made up for the next day. */
+  function touch(nr: number): void {
+    queries.touchPosition(db, nr).catch((error: unknown) => {
+      log.warn({ error }, 'sliding connection not marked as used')
+    })
   }
 
   /** Makes room for a connection that begins. */
@@ -68,7 +84,13 @@ export function createConnections({ db, log }: { db: Database; log: Logger }): C
   return {
     async get(key, nr) {
       if (nr === 0) return nothingSent
-      return kept.get(nameOf(key))?.get(nr) ?? (await load(key, nr))
+      const known = kept.get(nameOf(key))?.get(nr)
+      if (known === undefined) return await load(key, nr)
+      if (clock.now() - known.touchedAt > touchMs) {
+        known.touchedAt = clock.now()
+        touch(nr)
+      }
+      return known.sent
     },
     async put(key, sent, from) {
       // A connection that begins anew ends the one before it.
@@ -76,7 +98,7 @@ export function createConnections({ db, log }: { db: Database; log: Logger }): C
       const unconfirmedMax = slidingLimits.unconfirmedPositions - 1
       const text = writeSent(sent)
       const nr = await queries.insertPosition(db, key, text, { confirmed, unconfirmedMax })
-      if (from === undefined) await prune(key)
+      if (from === undefined || from === 0) await prune(key)
       keep(key, nr, sent, confirmed)
       return nr
     },
