@@ -108,7 +108,7 @@ async function visibleOf(
     if (edit !== undefined) ids.add(edit)
     if (thread !== undefined) ids.add(thread.latest)
   }
-  const found = [...(await events.get([...ids])).values()]
+  const found = [...(await events.get([...ids])).values()].filter(isInPlace)
   const seen = await events.visibleTo(user, found)
   return new Map(seen.map((one) => [one.event.pdu.eventId, one]))
 }
@@ -119,5 +119,10 @@ async function latestVisible(
   root: EventId,
 ): Promise<Seen | undefined> {
   const newest = await events.relations.newestInThread(root, ignored, latestMax)
-  return (await events.visibleTo(user, newest))[0]
+  return (await events.visibleTo(user, newest.filter(isInPlace)))[0]
+}
+
+/** What was refused after all, in a room whose members came late, has no place in it any more. */
+export function isInPlace({ position, rejected }: StoredEvent): boolean {
+  return position !== undefined && rejected === undefined
 }

@@ -9,7 +9,7 @@ import type { Events, Seen } from '../events/events.ts'
 import { type RelatedQuery, recursionDepth } from '../events/relations.ts'
 import type { HistoryPoint, StoredEvent } from '../events/stored-event.ts'
 import type { Thread } from '../events/thread-list.ts'
-import type { Bundles } from './bundles.ts'
+import { type Bundles, isInPlace } from './bundles.ts'
 import type { ClientEvents } from './client-event.ts'
 import { type Direction, pointOf, tokenAfter, tokenBefore } from './history-walk.ts'
 import type { Requester } from './rooms.ts'
@@ -90,8 +90,7 @@ function relatedReader(needs: Needs): Related['related'] {
 
   async function requireVisible(user: UserId, room: RoomId, id: EventId): Promise<StoredEvent> {
     const event = (await events.get([id])).get(id)
-    const isHere = event?.pdu.roomId === room && event.position !== undefined
-    if (!isHere || event.rejected !== undefined) throw notFound('Event')
+    if (event?.pdu.roomId !== room || !isInPlace(event)) throw notFound('Event')
     if ((await events.visibleTo(user, [event])).length === 0) throw notFound('Event')
     return event
   }
@@ -108,7 +107,8 @@ function relatedReader(needs: Needs): Related['related'] {
     const found = limit === 0 ? [] : await events.relations.related(room, id, query)
     const page = found.slice(0, limit)
     // An edit would show what was redacted.
-    const shown = page.filter(({ pdu }) => target.redactedBy === undefined || !isEdit(pdu))
+    const isShown = ({ pdu }: StoredEvent) => target.redactedBy === undefined || !isEdit(pdu)
+    const shown = page.filter((event) => isInPlace(event) && isShown(event))
     const last = found.length > limit ? page.at(-1) : undefined
     return {
       chunk: await finish(needs, user, await events.visibleTo(user, shown)),
