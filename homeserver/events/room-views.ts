@@ -133,6 +133,8 @@ export function createRoomViews(needs: {
   function redact(target: EventId, redaction: EventId): void {
     const event = store.peek(target)
     if (event !== undefined) store.put({ ...event, redactedBy: redaction })
+    // A failure here shows what was redacted until it is read anew.
+    else void store.refresh(target).catch(() => undefined)
   }
 }
 

@@ -26,6 +26,8 @@ export interface EventStore {
   peek(id: EventId): StoredEvent | undefined
   peekNumber(nr: number): StoredEvent | undefined
   put(event: StoredEvent): void
+  /** Reads an event anew that has changed: it may be in memory by its number alone. */
+  refresh(id: EventId): Promise<void>
   /** Drops an event from memory: it is gone, or its text has changed. */
   forget(nr: number, id: EventId): void
   /** Drops all events from memory. */
@@ -88,6 +90,9 @@ export function createEventStore({ db }: { readonly db: Database }): EventStore 
     peek: (id) => byId.peek(id),
     peekNumber: (nr) => numbered.peek(nr),
     put,
+    async refresh(id) {
+      for (const row of await eventsById(db, [id])) put(readRow(row))
+    },
     forget(nr, id) {
       changes++
       numbered.invalidate(nr)
