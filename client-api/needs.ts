@@ -7,6 +7,7 @@ import type { Profiles } from '../homeserver/accounts/profiles.ts'
 import type { Sessions } from '../homeserver/accounts/sessions.ts'
 import type { Config } from '../homeserver/config.ts'
 import type { Telling } from '../homeserver/appservices/telling.ts'
+import type { ThirdPartyNetworks } from '../homeserver/appservices/third-party.ts'
 import type { Delays } from '../homeserver/delays/delays.ts'
 import type { Administration } from '../homeserver/destinations/administration.ts'
 import type { DehydratedDevices } from '../homeserver/encryption/dehydrated-devices.ts'
@@ -62,6 +63,12 @@ export interface ClientApiConfig
   readonly federationAddress?: string
   /** Longest delay of an event that is sent later, in ms; none when absent or 0. */
   readonly delayMaxMs?: number
+  /** TURN servers, what is shared with them, and how long credentials hold. */
+  readonly turnUris?: readonly string[]
+  readonly turnSharedSecret?: string
+  readonly turnLifetimeMs?: number
+  /** Services that carry calls of several people. */
+  readonly livekitUrls?: readonly string[]
   /** Mail address of whoever runs the server. */
   readonly adminContact?: string
 }
@@ -91,6 +98,7 @@ export interface ClientApiNeeds {
   readonly delays: Delays
   readonly notices: Notices
   readonly telling: Pick<Telling, 'ping'>
+  readonly networks: ThirdPartyNetworks
   readonly rooms: Rooms & JumpToDate & Related
   readonly spaces: Spaces
   readonly openid: Openid

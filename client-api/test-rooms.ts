@@ -1,4 +1,5 @@
 import type { Addresses } from '../homeserver/accounts/addresses.ts'
+import type { ThirdPartyNetworks } from '../homeserver/appservices/third-party.ts'
 import type { Delays } from '../homeserver/delays/delays.ts'
 import type { Purges } from '../homeserver/events/purges.ts'
 import type { Media } from '../homeserver/media/media.ts'
@@ -106,6 +107,14 @@ export const noAddresses: Addresses = {
 
 /** For tests: an engine that sends nothing later. */
 export const noDelays: Delays = { add: absent, act: absent, of: async () => [], get: absent }
+
+/** For tests: an engine without other networks. */
+export const noNetworks: ThirdPartyNetworks = {
+  protocols: async () => ({}),
+  protocol: async () => undefined,
+  find: async () => [],
+  meaning: async () => [],
+}
 
 /** For tests: an engine without notices. */
 export const noNotices: Notices = { send: absent }

@@ -17,6 +17,7 @@ import { createSessions } from './accounts/sessions.ts'
 import { loadAppservices } from './appservices/appservices.ts'
 import { createAsking } from './appservices/asking.ts'
 import { createTelling } from './appservices/telling.ts'
+import { createThirdPartyNetworks } from './appservices/third-party.ts'
 import { type Config, mediaFolder } from './config.ts'
 import type { Database } from './database/database.ts'
 import { createDelays } from './delays/delays.ts'
@@ -229,6 +230,7 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     notices,
     asking,
     telling,
+    networks: createThirdPartyNetworks({ appservices, asking }),
     oldSync,
     stream,
     async start(): Promise<void> {

@@ -115,6 +115,19 @@ export const settingsSchema = z.strictObject({
     ['rooms', 'notifications'],
     'What the number on an app’s badge counts: rooms with something unread, or notifications.',
   ),
+  turnUris: list('TURN servers for calls, such as turn:turn.example.org?transport=udp.'),
+  turnSharedSecret: secret('Secret that those share with this server (static-auth-secret).'),
+  turnLifetimeMs: integer(
+    3_600_000,
+    60_000,
+    86_400_000,
+    'How long credentials for those hold that a client is given.',
+  ),
+  livekitUrls: listOf(
+    (text) => /^https?:\/\//.test(text) && URL.canParse(text),
+    'URLs',
+    'Services (lk-jwt-service) that let clients into LiveKit, for calls of several people.',
+  ),
   noticesUser: z
     .string()
     .regex(/^[a-z0-9._=/+-]{1,200}$/)

@@ -2,8 +2,9 @@ import type { Device } from '../../homeserver/accounts/sessions.ts'
 import type { Requester } from '../../homeserver/rooms/rooms.ts'
 import * as api from '../../spec/api/client/encryption.ts'
 import { MatrixError } from '../../spec/errors.ts'
-import type { DeviceId } from '../../spec/ids.ts'
+import type { DeviceId, UserId } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
+import { Answer } from '../answer.ts'
 import { given } from '../given.ts'
 import type { Interactive } from '../interactive-auth.ts'
 import type { ClientApiNeeds } from '../needs.ts'
@@ -33,6 +34,10 @@ export const deviceRoutes = ({
     })
   }
 
+  async function hasDevice(user: UserId, device: DeviceId): Promise<boolean> {
+    return (await sessions.devices(user)).some(({ deviceId }) => deviceId === device)
+  }
+
   return [
     route(api.getDevices, async (_, who) => ({
       devices: (await sessions.devices(who.user)).map((device) => deviceReply(who, device)),
@@ -42,6 +47,12 @@ export const deviceRoutes = ({
     ),
     route(api.updateDevice, async ({ params, body }, who) => {
       const name = body.display_name ?? undefined
+      if (who.appservice !== undefined && !(await hasDevice(who.user, params.deviceId))) {
+        // Nobody has the token: it acts as the device by its own.
+        const more = given({ initialDisplayName: name })
+        await sessions.login({ user: who.user, deviceId: params.deviceId, ...more })
+        return new Answer('{}', { status: 201 })
+      }
       await sessions.renameDevice(who.user, params.deviceId, name)
       return {}
     }),

@@ -9,6 +9,7 @@ import { federationAdminRoutes } from './admin-federation.ts'
 import { roomAdminRoutes } from './admin-rooms.ts'
 import { dehydratedDeviceRoutes } from './dehydrated-devices.ts'
 import { appserviceRoutes } from './appservices.ts'
+import { callRoutes } from './calls.ts'
 import { delayRoutes } from './delays.ts'
 import { deviceRoutes } from './devices.ts'
 import { directoryRoutes } from './directory.ts'
@@ -34,6 +35,7 @@ import { slidingSyncRoutes } from './sliding-sync.ts'
 import { spaceRoutes } from './spaces.ts'
 import { syncRoutes } from './sync.ts'
 import { threadRoutes } from './threads.ts'
+import { thirdPartyRoutes } from './third-party.ts'
 import { userDataRoutes } from './user-data.ts'
 
 export type RouteNeeds = ClientApiNeeds & {
@@ -77,6 +79,8 @@ export function createRoutes(needs: RouteNeeds): readonly Route[] {
     ...roomAdminRoutes(needs),
     ...noticeRoutes(needs),
     ...appserviceRoutes(needs),
+    ...callRoutes(needs),
+    ...thirdPartyRoutes(needs),
   ])
 }
 

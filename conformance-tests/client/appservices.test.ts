@@ -26,6 +26,7 @@ beforeAll(async () => {
     receive_ephemeral: true,
     'de.sorunome.msc2409.push_ephemeral': true,
     'org.matrix.msc3202': true,
+    protocols: ['net'],
     namespaces: {
       users: [{ exclusive: true, regex: '@bridged_.*' }],
       aliases: [{ exclusive: true, regex: '#bridged_.*' }],
@@ -196,6 +197,33 @@ describe.skipIf(urlUnderTest !== undefined)('an application service', () => {
     expect(bad).toMatchObject({ status: 502, body: { errcode: 'M_BAD_STATUS', status: 403 } })
     const alice = await register(home, 'alice')
     expect((await alice.ask('POST', where, { body: {} })).status).toBe(403)
+  })
+
+  it('speaks for a network', async () => {
+    const alice = await register(home, 'alice')
+    const about = { user_fields: ['nick'], location_fields: ['channel'], icon: '', instances: [] }
+    const [ghostly, alias] = [`@bridged_nick:${home.name}`, `#bridged_room:${home.name}`]
+    const found = {
+      '/protocol/net': { ...about, field_types: {} },
+      '/user/net': [{ userid: ghostly, protocol: 'net', fields: { nick: 'nick' } }],
+      '/location': [{ alias, protocol: 'net', fields: { channel: '#room' } }],
+    }
+    service.answer = (_, where) => {
+      const key = where.split('/thirdparty')[1] ?? ''
+      for (const [path, body] of Object.entries(found))
+        if (path === key) return { status: 200, body }
+      return { status: 200 }
+    }
+    const base = `${v3}/thirdparty`
+    const all = await alice.call('GET', `${base}/protocols`)
+    const users = await alice.ask('GET', `${base}/user/net`, { query: { nick: 'nick' } })
+    const places = await alice.ask('GET', `${base}/location`, { query: { alias } })
+    const none = await alice.ask('GET', `${base}/protocol/other`)
+    service.answer = () => ({ status: 200 })
+    expect(all).toMatchObject({ net: about })
+    expect(JSON.parse(users.text)).toMatchObject(found['/user/net'])
+    expect(JSON.parse(places.text)).toMatchObject(found['/location'])
+    expect(none.status).toBe(404)
   })
 
   it('has its users to itself', async () => {

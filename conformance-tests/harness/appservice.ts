@@ -18,7 +18,7 @@ export type Transaction = z.infer<typeof transaction> & { readonly txnId: string
 /** An answer to one request. */
 export interface Said {
   readonly status: number
-  readonly body?: Body
+  readonly body?: Body | readonly Body[]
 }
 
 export interface Appservice extends AsyncDisposable {

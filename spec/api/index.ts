@@ -5,6 +5,7 @@ import * as adminFederation from './client/admin-federation.ts'
 import * as adminRooms from './client/admin-rooms.ts'
 import * as dehydratedDevices from './client/dehydrated-devices.ts'
 import * as appservices from './client/appservices.ts'
+import * as calls from './client/calls.ts'
 import * as delays from './client/delays.ts'
 import * as directory from './client/directory.ts'
 import * as encryption from './client/encryption.ts'
@@ -28,6 +29,7 @@ import * as session from './client/session.ts'
 import * as slidingSync from './client/sliding-sync.ts'
 import * as spaces from './client/spaces.ts'
 import * as sync from './client/sync.ts'
+import * as thirdParty from './client/third-party.ts'
 import * as threads from './client/threads.ts'
 import * as userData from './client/user-data.ts'
 
@@ -65,6 +67,8 @@ const modules = {
   ...adminRooms,
   ...notices,
   ...appservices,
+  ...calls,
+  ...thirdParty,
 }
 
 /** What a module exports beside endpoints (shared pieces of schemas) is not one. */

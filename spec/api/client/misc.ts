@@ -23,27 +23,6 @@ export const getCapabilities = endpoint({
   reply: z.object({ capabilities: jsonObject }),
 })
 
-export const getTurnServer = endpoint({
-  name: 'getTurnServer',
-  method: 'GET',
-  auth: 'token',
-  rateLimit: 'read',
-  paths: ['/_matrix/client/v3/voip/turnServer'],
-  reply: jsonObject,
-})
-
-export const getProtocols = endpoint({
-  name: 'getProtocols',
-  method: 'GET',
-  auth: 'token',
-  rateLimit: 'read',
-  paths: [
-    '/_matrix/client/v3/thirdparty/protocols',
-    '/_matrix/client/unstable/thirdparty/protocols',
-  ],
-  reply: jsonObject,
-})
-
 export const getWellKnownClient = endpoint({
   name: 'getWellKnownClient',
   method: 'GET',
