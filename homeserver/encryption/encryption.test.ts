@@ -365,3 +365,22 @@ describe('cross-signing', () => {
     })
   })
 })
+
+it('gives out each key once when many ask at a time, and the fallback key to the others', async () => {
+  const bob = person(test, 'bob', 'WANTED')
+  const names = Array.from({ length: 10 }, (_, n) => `signed_curve25519:${n}`)
+  await test.encryption.upload(bob, {
+    one_time_keys: Object.fromEntries(names.map((name, n) => [name, key(n)])),
+    fallback_keys: { 'signed_curve25519:F': { key: 'f', fallback: true } },
+  })
+  const wanted = { [bob.user]: { WANTED: 'signed_curve25519' } }
+  const answers = await Promise.all(
+    Array.from({ length: 15 }, () => test.encryption.localClaim(wanted)),
+  )
+  const given = answers.map(({ one_time_keys: users }) =>
+    Object.keys(Object(Object(users)[bob.user]).WANTED).join(),
+  )
+  expect(given.sort()).toEqual([...names, ...Array(5).fill('signed_curve25519:F')].sort())
+  expect(await test.encryption.counts(bob.user, bob.device)).toEqual({ signed_curve25519: 0 })
+  expect(await test.encryption.unusedFallback(bob.user, bob.device)).toEqual([])
+})
