@@ -1,7 +1,7 @@
 import * as api from '../../spec/api/client/misc.ts'
 import { notFound } from '../../spec/errors.ts'
 import type { JsonObject } from '../../spec/json.ts'
-import { roomVersions } from '../../spec/room/version.ts'
+import { roomVersions, unstableRoomVersions } from '../../spec/room/version.ts'
 import type { ClientApiNeeds } from '../needs.ts'
 import { openRoute, route } from '../router.ts'
 import { transportsOf } from './calls.ts'
@@ -82,7 +82,10 @@ function capabilitiesOf(defaultRoomVersion: string): JsonObject {
     'm.change_password': { enabled: true },
     'm.room_versions': {
       default: defaultRoomVersion,
-      available: Object.fromEntries([...roomVersions.keys()].map((version) => [version, 'stable'])),
+      available: {
+        ...Object.fromEntries([...roomVersions.keys()].map((version) => [version, 'stable'])),
+        ...Object.fromEntries([...unstableRoomVersions.keys()].map((name) => [name, 'unstable'])),
+      },
     },
     'm.set_displayname': { enabled: true },
     'm.set_avatar_url': { enabled: true },
