@@ -78,7 +78,10 @@ async function start() {
     ...slices,
     log: silentLogger,
     random: systemRandom,
-    encryption: createEncryption({ ...common, deviceLists, deviceNames }),
+    encryption: createEncryption({
+      ...{ ...common, deviceLists, deviceNames },
+      logger: silentLogger,
+    }),
     toDevice: createToDevice({ ...common, deviceNames }),
     keyBackup: createKeyBackup(common),
     receipts: createReceipts({ ...common, events: { get: async () => new Map() } }),

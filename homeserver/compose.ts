@@ -118,7 +118,10 @@ export async function createHomeserver(needs: HomeserverNeeds) {
   const { accessTokenMs: refreshableTokenMs } = config
   const sessions = createSessions({ ...base, deviceLists, refreshableTokenMs })
   const { deviceNames } = sessions
-  const encryption = createEncryption({ ...base, deviceLists, memberships, deviceNames })
+  const encryption = createEncryption({
+    ...{ ...base, deviceLists, memberships, deviceNames },
+    logger: needs.log,
+  })
   const toDevice = createToDevice({ ...base, deviceNames })
   const keyBackup = createKeyBackup(base)
   const dehydratedDevices = createDehydratedDevices({ ...base, encryption, toDevice, sessions })
@@ -236,6 +239,7 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     async start(): Promise<void> {
       await stream.start()
       jobs.start()
+      encryption.listRefresh.start()
       events.completion.start()
       delays.start()
       telling.start()
@@ -249,6 +253,7 @@ export async function createHomeserver(needs: HomeserverNeeds) {
       await jobs[Symbol.asyncDispose]()
       await notifications[Symbol.asyncDispose]()
       introductions[Symbol.dispose]()
+      encryption.listRefresh[Symbol.dispose]()
       await presence[Symbol.asyncDispose]()
       typing[Symbol.dispose]()
       await previews[Symbol.asyncDispose]()
