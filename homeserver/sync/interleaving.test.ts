@@ -217,9 +217,8 @@ async function play(world: World, clients: readonly TestClient[], steps: readonl
       }
       busy.add(client)
       waiting.push(done.finally(() => busy.delete(client)))
-    } else if (one.do === 'save' || one.do === 'restart') {
-      if (!busy.has(client)) client[one.do]()
-    } else await world.write(one)
+    } else if ('room' in one) await world.write(one)
+    else if (!busy.has(client)) client[one.do]()
   }
   await Promise.all(waiting)
   await world.settled()
