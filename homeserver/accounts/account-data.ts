@@ -61,6 +61,7 @@ export interface AccountData extends Tags {
 const contentBytesMax = 65_536
 const typeBytesMax = 255
 const typesMax = 10_000
+const forgottenAtOnce = 100
 const filterBytesMax = 65_536
 const ignoreListsMax = 20_000
 const pushRulesType = 'm.push_rules'
@@ -131,7 +132,9 @@ export function createAccountData(needs: AccountDataNeeds): AccountData {
   }
 
   async function requireRoomForOneMore(user: UserId, room: RoomId | undefined): Promise<void> {
-    if ((await queries.countAccountDataTypes(db, user, room ?? '')) >= typesMax) {
+    if ((await queries.countAccountDataTypes(db, user, room ?? '')) < typesMax) return
+    // What was deleted is remembered for whoever syncs from before; the oldest make room.
+    if ((await queries.forgetDeletedAccountData(db, user, room ?? '', forgottenAtOnce)) === 0) {
       throw new MatrixError('M_TOO_LARGE', `more than ${typesMax} types of account data`)
     }
   }

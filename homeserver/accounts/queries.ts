@@ -319,6 +319,21 @@ export async function countAccountDataTypes(
   return row?.n ?? 0
 }
 
+/** Takes out the oldest of what was deleted and is remembered as empty; how many. */
+export async function forgetDeletedAccountData(
+  db: Db,
+  user: UserId,
+  room: RoomId | '',
+  limit: number,
+): Promise<number> {
+  const rows = await db<{ type: string }>`
+    delete from account_data where user_id = ${user} and room_id = ${room} and type in (
+      select type from account_data where user_id = ${user} and room_id = ${room} and content = '{}'
+      order by position limit ${limit})
+    returning type`
+  return rows.length
+}
+
 /** The filter's id: that of the same text stored before, or the next free one. */
 export async function insertFilter(
   db: Db,

@@ -117,6 +117,25 @@ describe('account data', () => {
     expect(await test.accountData.get(alice, 'strange')).toEqual(content)
   })
 
+  it('that is deleted is not found, and makes room when there is too much', async () => {
+    const hoarder = await test.accounts.register({ localpart: 'hoarder' })
+    const { accountData, database } = test
+    await accountData.set(hoarder, 'deleted', { a: 1 })
+    await accountData.delete(hoarder, 'deleted')
+    await accountData.delete(hoarder, 'never there')
+    await expect(accountData.get(hoarder, 'deleted')).rejects.toMatchObject({
+      errcode: 'M_NOT_FOUND',
+    })
+    const types = async () => (await accountData.all(hoarder)).map(({ type }) => type)
+    expect(await types()).toEqual(['m.push_rules'])
+    await database.db`
+      insert into account_data (user_id, type, content, position)
+      select ${hoarder}, 'type ' || n, '{"a":1}', 1 from generate_series(1, 9999) n`
+    await accountData.set(hoarder, 'one more', { a: 1 })
+    const full = accountData.set(hoarder, 'too much', { a: 1 })
+    await expect(full).rejects.toMatchObject({ errcode: 'M_TOO_LARGE' })
+  })
+
   it('knows whom a user ignores, from the moment that is set', async () => {
     expect(await test.accountData.ignoredUsers(alice)).toEqual(new Set())
     await test.accountData.set(alice, 'm.ignored_user_list', {
