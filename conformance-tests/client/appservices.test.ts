@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Appservice, startAppservice } from '../harness/appservice.ts'
 import { type Client, clientOf, eventually, register, unique } from '../harness/client.ts'
+import { itSynapseBreaks } from '../harness/exceptions.ts'
 import { ask, type Body, path, send } from '../harness/http.ts'
 import { type Federation, startFederation } from '../harness/pair.ts'
 import type { LaunchedServer } from '../harness/server.ts'
@@ -202,11 +203,10 @@ describe.skipIf(urlUnderTest !== undefined)('an application service', () => {
   it('speaks for a network', async () => {
     const alice = await register(home, 'alice')
     const about = { user_fields: ['nick'], location_fields: ['channel'], icon: '', instances: [] }
-    const [ghostly, alias] = [`@bridged_nick:${home.name}`, `#bridged_room:${home.name}`]
+    const ghostly = `@bridged_nick:${home.name}`
     const found = {
       '/protocol/net': { ...about, field_types: {} },
       '/user/net': [{ userid: ghostly, protocol: 'net', fields: { nick: 'nick' } }],
-      '/location': [{ alias, protocol: 'net', fields: { channel: '#room' } }],
     }
     service.answer = (_, where) => {
       const key = where.split('/thirdparty')[1] ?? ''
@@ -217,14 +217,26 @@ describe.skipIf(urlUnderTest !== undefined)('an application service', () => {
     const base = `${v3}/thirdparty`
     const all = await alice.call('GET', `${base}/protocols`)
     const users = await alice.ask('GET', `${base}/user/net`, { query: { nick: 'nick' } })
-    const places = await alice.ask('GET', `${base}/location`, { query: { alias } })
     const none = await alice.ask('GET', `${base}/protocol/other`)
     service.answer = () => ({ status: 200 })
     expect(all).toMatchObject({ net: about })
     expect(JSON.parse(users.text)).toMatchObject(found['/user/net'])
-    expect(JSON.parse(places.text)).toMatchObject(found['/location'])
     expect(none.status).toBe(404)
   })
+
+  itSynapseBreaks('Retrieve an array of third-party network locations from a Matrix room alias.')(
+    'tells what an alias stands for in its network',
+    async () => {
+      const alice = await register(home, 'alice')
+      const alias = `#bridged_room:${home.name}`
+      const found = [{ alias, protocol: 'net', fields: { channel: '#room' } }]
+      service.answer = (_, where) =>
+        where.endsWith('/thirdparty/location') ? { status: 200, body: found } : { status: 200 }
+      const answer = await alice.ask('GET', `${v3}/thirdparty/location`, { query: { alias } })
+      service.answer = () => ({ status: 200 })
+      expect(JSON.parse(answer.text)).toMatchObject(found)
+    },
+  )
 
   it('has its users to itself', async () => {
     const username = unique('bridged_thief')
