@@ -1,0 +1,153 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { parseServerName, parseUserId } from '../../spec/ids.ts'
+import { type TestDatabase, testDatabase } from '../database/test-database.ts'
+import { FakeClock } from '../platform/fake-clock.ts'
+import { silentLogger } from '../platform/log.ts'
+import type { LogRow } from '../stream/log.ts'
+import type { Appservice } from './appservices.ts'
+import type { Interest } from './interest.ts'
+import { createLane } from './lane.ts'
+
+let test: TestDatabase
+beforeAll(async () => {
+  test = await testDatabase()
+})
+afterAll(() => test[Symbol.asyncDispose]())
+
+const here = parseServerName('here.test')
+const within = { timeout: 10_000 }
+const everything: Interest = {
+  inRoom: async () => true,
+  inEvent: async () => true,
+  inUser: async () => true,
+}
+
+function serviceOf(id: string): Appservice {
+  return {
+    ...{ id, sender: parseUserId(`@bot:${here}`), rateLimited: false, url: 'http://service.test' },
+    ...{ hsToken: 'secret', hearsEphemeral: true, hearsDevices: true, protocols: [] },
+    ...{ covers: () => false, watches: () => false, names: () => false, namesAny: false },
+  }
+}
+
+const absent = async () => {
+  throw new Error('not needed')
+}
+
+/** A log in memory, which several processes read, and a service that says what it wants. */
+function setUp(id: string) {
+  const clock = new FakeClock()
+  const rows: LogRow[] = []
+  const heard: { txn: number; body: string }[] = []
+  const state = { refuses: 0, position: 0 }
+  const tail = {
+    get position() {
+      return state.position
+    },
+    read: async (after: number, limit: number) =>
+      rows.filter(({ position }) => position > after).slice(0, limit),
+    oldest: async () => 1,
+  }
+
+  function process() {
+    let isOurs = true
+    const lane = createLane(
+      {
+        ...{ db: test.db, clock, log: silentLogger, tail },
+        asking: {
+          async push(_, txn, body) {
+            if (state.refuses > 0) {
+              state.refuses -= 1
+              throw new Error('not now')
+            }
+            heard.push({ txn, body })
+          },
+        },
+        toDevice: { acknowledge: () => {} },
+        isOurs: () => isOurs,
+        events: { get: absent },
+        rooms: { clientEvent: () => '{}', preload: absent },
+        memberships: { ofUser: absent },
+        receipts: { contentOf: () => undefined },
+        encryption: { counts: absent, unusedFallback: absent },
+        strippedState: absent,
+        ensureUser: absent,
+      },
+      serviceOf(id),
+      everything,
+    )
+    return { lane, release: () => (isOurs = false) }
+  }
+
+  /** Somebody's device keys change: the simplest row that is told of. */
+  function append(n: number): LogRow {
+    state.position += 1
+    const user = parseUserId(`@user${n}:${here}`)
+    const row: LogRow = {
+      ...{ position: state.position, kind: 'deviceList', user, ref: 'keys', payload: undefined },
+    }
+    rows.push(row)
+    return row
+  }
+
+  /** Users whose devices the service was told of, in order. */
+  const told = () =>
+    heard.flatMap(({ body }) => body.match(/@user\d+/g) ?? []).map((name) => Number(name.slice(5)))
+  return { clock, state, heard, process, append, told }
+}
+
+describe('what an application service is told', () => {
+  it('comes in order, each transaction with the next number', async () => {
+    const { process, append, told, heard } = setUp('orderly')
+    const { lane } = process()
+    lane.wake()
+    await expect.poll(async () => (await streams('orderly')).length, within).toBe(1)
+    for (const n of [1, 2, 3]) {
+      lane.onRows([append(n)])
+      await expect.poll(told, within).toContain(n)
+    }
+    expect(told()).toEqual([1, 2, 3])
+    expect(heard.map(({ txn }) => txn)).toEqual([1, 2, 3])
+    await lane[Symbol.asyncDispose]()
+  })
+
+  it('is the same until it was taken, whatever happens meanwhile', async () => {
+    const { clock, state, process, append, told, heard } = setUp('patient')
+    const { lane } = process()
+    lane.wake()
+    await expect.poll(async () => (await streams('patient')).length, within).toBe(1)
+    state.refuses = 2
+    lane.onRows([append(1)])
+    await expect.poll(() => state.refuses, within).toBe(1)
+    lane.onRows([append(2)])
+    await expect
+      .poll(async () => {
+        await clock.advance(1_000)
+        return told()
+      }, within)
+      .toEqual([1, 2])
+    expect(heard.map(({ txn }) => txn)).toEqual([1, 2])
+    await lane[Symbol.asyncDispose]()
+  })
+
+  it('goes on with another process where the first has ended', async () => {
+    const { process, append, told, state } = setUp('handed on')
+    const first = process()
+    first.lane.wake()
+    await expect.poll(async () => (await streams('handed on')).length, within).toBe(1)
+    first.lane.onRows([append(1)])
+    await expect.poll(told, within).toEqual([1])
+    state.refuses = 1
+    first.lane.onRows([append(2)])
+    await expect.poll(() => state.refuses, within).toBe(0)
+    first.release()
+    await first.lane[Symbol.asyncDispose]()
+    append(3)
+    const second = process()
+    second.lane.wake()
+    await expect.poll(told, within).toEqual([1, 2, 3])
+    await second.lane[Symbol.asyncDispose]()
+  })
+})
+
+const streams = (id: string) => test.db`select 1 from appservice_streams where id = ${id}`
