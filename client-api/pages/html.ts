@@ -34,7 +34,7 @@ body { margin: 0; min-height: 100vh; display: grid; place-items: center; padding
 main { width: min(27rem, 100%); background: var(--card); border: 1px solid var(--line); border-radius: 1rem;
   padding: clamp(1.25rem, 5vw, 2.25rem) }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 .5rem; text-wrap: balance }
-p { margin: 0 0 1.25rem } .soft { color: var(--soft); font-size: .9375rem }
+p { margin: 0 0 1.25rem } form + p { margin: 1.25rem 0 0 } .soft { color: var(--soft); font-size: .9375rem }
 label { display: block; font-weight: 600; margin: 1.1rem 0 .3rem }
 .hint { color: var(--soft); font-size: .875rem; margin: .3rem 0 0 }
 input { width: 100%; font: inherit; color: inherit; background: var(--paper); padding: .65rem .8rem;
