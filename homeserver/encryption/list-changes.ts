@@ -1,5 +1,6 @@
-import { isUserId, type RoomId, type UserId } from '../../spec/ids.ts'
+import { isUserId, type RoomId, serverOfUser, type UserId } from '../../spec/ids.ts'
 import type { Database } from '../database/database.ts'
+import type { PartialRooms } from '../events/partial-rooms.ts'
 import type { MembershipRow, Memberships } from '../rooms/rooms.ts'
 import type { LogRow, Tail } from '../stream/log.ts'
 import * as queries from './queries.ts'
@@ -32,6 +33,8 @@ export function createListChanges(needs: {
   db: Database
   tail: Pick<Tail, 'subscribe' | 'position'>
   memberships: Memberships
+  /** Rooms whose members are not all known; there are none when absent. */
+  partial?: Pick<PartialRooms, 'all' | 'serversOf'>
 }) {
   const { db, memberships } = needs
   let moves: Move[] = []
@@ -80,6 +83,7 @@ export function createListChanges(needs: {
         if (move.user === user) changed.add(move.signed)
       } else if (move.room === undefined) {
         if (move.user === user || sharing.has(move.user)) changed.add(move.user)
+        else if (await mayShare(user, move.user)) changed.add(move.user)
       } else {
         const users = rooms.get(move.room)
         if (users === undefined) rooms.set(move.room, new Set([move.user]))
@@ -96,6 +100,15 @@ export function createListChanges(needs: {
         sort(id, members.get(id), { user, since, whole, sharing, changed, left })
     }
     return { changed, left }
+  }
+
+  /** Is the other's server in a room of the user's whose members are not all known. */
+  async function mayShare(user: UserId, other: UserId): Promise<boolean> {
+    for (const room of (await needs.partial?.all()) ?? []) {
+      if (!(await memberships.isJoined(user, room))) continue
+      if ((await needs.partial?.serversOf(room))?.has(serverOfUser(other))) return true
+    }
+    return false
   }
 
   async function fromTables(user: UserId, since: number): Promise<ListChanges> {
