@@ -1,6 +1,6 @@
 /**
- * Rooms that are joined without their members, as Folkmoot does with FASTER_JOINS=true. The peer keeps the state back until a test lets it go; a server that
- * does not ask for less has nothing to show here.
+ * Rooms that are joined without their members, as Folkmoot does with FASTER_JOINS=true. The peer keeps the state back
+ * until a test lets it go; a server that does not ask for less has nothing to show here.
  * {@link https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid}
  */
 import { beforeAll, describe, expect, it } from 'vitest'

@@ -1,6 +1,6 @@
 import type { Db } from '../database/database.ts'
 
-export interface PartialRoomRow {
+interface PartialRoomRow {
   readonly room_id: string
   readonly join_id: string
   readonly origin: string
@@ -40,23 +40,10 @@ export async function partialEvents(
     order by seq limit ${limit}`
 }
 
-export interface KeyedRow {
+interface KeyedRow {
   readonly nr: number
   readonly type: string
   readonly state_key: string
-}
-
-/** The accepted state events of a room among these, by id. */
-export async function stateKeysById(
-  db: Db,
-  room: string,
-  ids: readonly string[],
-): Promise<KeyedRow[]> {
-  return await db.query(
-    `select nr, type, state_key from events
-     where event_id = any($2::text[]) and room_id = $1 and state_key is not null and rejected is null`,
-    [room, ids],
-  )
 }
 
 export async function stateKeysByNumber(db: Db, nrs: readonly number[]): Promise<KeyedRow[]> {

@@ -28,7 +28,7 @@ export interface PartialRoom {
 }
 
 /** What is known at one moment. */
-export interface PartialView {
+interface PartialView {
   has(room: RoomId): boolean
   /** The log position at which the room became complete; undefined for one that was so from the first. */
   completedAt(room: RoomId): Position | undefined
