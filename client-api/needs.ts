@@ -5,9 +5,9 @@ import type { InteractiveAuth } from '../homeserver/accounts/interactive-auth.ts
 import type { Openid } from '../homeserver/accounts/openid.ts'
 import type { Profiles } from '../homeserver/accounts/profiles.ts'
 import type { Sessions } from '../homeserver/accounts/sessions.ts'
-import type { Config } from '../homeserver/config.ts'
 import type { Telling } from '../homeserver/appservices/telling.ts'
 import type { ThirdPartyNetworks } from '../homeserver/appservices/third-party.ts'
+import type { Config } from '../homeserver/config.ts'
 import type { Delays } from '../homeserver/delays/delays.ts'
 import type { Administration } from '../homeserver/destinations/administration.ts'
 import type { DehydratedDevices } from '../homeserver/encryption/dehydrated-devices.ts'
@@ -33,6 +33,7 @@ import type { Spaces } from '../homeserver/rooms/hierarchy.ts'
 import type { JumpToDate } from '../homeserver/rooms/jump-to-date.ts'
 import type { Related } from '../homeserver/rooms/related.ts'
 import type { Memberships, Requester, Rooms } from '../homeserver/rooms/rooms.ts'
+import type { Search } from '../homeserver/search/search.ts'
 import type { OldSync } from '../homeserver/sync/old-sync.ts'
 import type { SlidingRequest } from '../homeserver/sync/sliding/request.ts'
 import type { AppserviceAccounts } from './authenticate.ts'
@@ -101,6 +102,7 @@ export interface ClientApiNeeds {
   readonly networks: ThirdPartyNetworks
   readonly rooms: Rooms & JumpToDate & Related
   readonly spaces: Spaces
+  readonly search: Pick<Search, 'messages' | 'people'>
   readonly openid: Openid
   readonly media: Media
   readonly previews: Pick<Previews, 'of'>

@@ -54,6 +54,8 @@ import { membershipRowOf } from './rooms/membership-row.ts'
 import { createMemberships } from './rooms/memberships.ts'
 import { handshakesAtOwner } from './rooms/remote-at-owner.ts'
 import { createRemoteMembership } from './rooms/remote-membership.ts'
+import { createSeenProfiles } from './rooms/seen-profiles.ts'
+import { createSearch } from './search/search.ts'
 import { createOwnedMethods } from './stream/owned-methods.ts'
 import { createStream } from './stream/stream.ts'
 import { createOldSync } from './sync/old-sync.ts'
@@ -219,6 +221,11 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     ...{ ...base, ...slices, asking, processes, methods: owned, log: needs.log },
     strippedState: (room, user) => readStrippedState(db, room, user),
   })
+  const search = createSearch({
+    ...{ ...base, events, memberships, owns, profileOf: profiles.local, logger: needs.log },
+    rooms: { ...rooms, preload: localRooms.preload },
+    seenProfiles: createSeenProfiles({ db, events, memberships }),
+  })
   const { noticesName: displayName } = config
   const notices = createNotices({
     ...{ ...base, ...slices, methods: owned, sender: noticesUser, displayName },
@@ -231,6 +238,7 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     sync,
     delays,
     notices,
+    search,
     asking,
     telling,
     networks: createThirdPartyNetworks({ appservices, asking }),
@@ -239,14 +247,16 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     async start(): Promise<void> {
       await stream.start()
       jobs.start()
-      encryption.listRefresh.start()
       events.completion.start()
+      encryption.listRefresh.start()
       delays.start()
       telling.start()
+      search.start()
       notifications.start()
     },
     async [Symbol.asyncDispose](): Promise<void> {
       await events.completion[Symbol.asyncDispose]()
+      await search[Symbol.asyncDispose]()
       await telling[Symbol.asyncDispose]()
       await asking[Symbol.asyncDispose]()
       await delays[Symbol.asyncDispose]()

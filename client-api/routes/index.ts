@@ -18,6 +18,7 @@ import { ephemeralRoutes } from './ephemeral.ts'
 import { jumpRoutes } from './jump-to-date.ts'
 import { keyBackupRoutes } from './key-backup.ts'
 import { mediaRoutes } from './media.ts'
+import { messageSearchRoutes } from './message-search.ts'
 import { miscRoutes } from './misc.ts'
 import { noticeRoutes } from './notices.ts'
 import { oldSyncRoutes } from './old-sync.ts'
@@ -62,6 +63,7 @@ export function createRoutes(needs: RouteNeeds): readonly Route[] {
     ...directoryRoutes(needs),
     ...spaceRoutes(needs),
     ...searchRoutes(needs),
+    ...messageSearchRoutes(needs),
     ...userDataRoutes(needs),
     ...openidRoutes(needs),
     ...deviceRoutes(needs),

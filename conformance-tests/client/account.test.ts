@@ -342,7 +342,7 @@ describe('a session that is refreshed', () => {
     const { session, ...phone } = await login(server, userId, { refresh_token: true })
     const room = await phone.createRoom()
     const id = await phone.sendText(room, 'first', 'abcdef')
-    const refreshed = await post('/refresh', { refresh_token: session.refresh_token })
+    const refreshed = await post('/refresh', { refresh_token: session['refresh_token'] })
     expect(refreshed.status).toBe(200)
     const renewed = clientOf(server, sessionAnswer.parse({ ...session, ...refreshed.body }))
     expect(renewed.token).not.toBe(phone.token)

@@ -66,11 +66,7 @@ describe.each(['org.matrix.msc3757.10', 'org.matrix.msc3757.11'])(
 
     it('is not set by others, and no key is taken for that of its owner', async () => {
       const { bob, carol, room } = await roomOf(version)
-      const keys = [
-        carol.userId,
-        `${carol.userId}${suffix}`,
-        `@prefix_${bob.userId}${suffix}`,
-      ]
+      const keys = [carol.userId, `${carol.userId}${suffix}`, `@prefix_${bob.userId}${suffix}`]
       for (const key of keys) expect(await put(bob, room, key), key).toMatchObject(forbidden)
       // Without the underscore it names somebody of another server, or nobody where a port ends the server's name.
       const refused = await put(bob, room, `${bob.userId}${suffix.slice(1)}`)

@@ -192,6 +192,7 @@ export function createPlacing(needs: Needs): Placing {
       await applyOutsideLog(db, 'events', JSON.stringify(events.map((event) => eventRow(event))))
       await applyOutsideLog(db, 'event_relations', JSON.stringify(relations))
       await applyOutsideLog(db, 'redactions', JSON.stringify(rows))
+      await applyOutsideLog(db, 'search_backfilled', JSON.stringify(searched(events)))
       for (const event of events) store.put(event)
       for (const [id, redactedBy] of byTarget) {
         const target = placed.has(id) ? undefined : store.peek(id)
@@ -201,4 +202,17 @@ export function createPlacing(needs: Needs): Placing {
       return events
     },
   }
+}
+
+const searchedTypes: ReadonlySet<string> = new Set([
+  'm.room.message',
+  'm.room.name',
+  'm.room.topic',
+])
+
+/** Rows for whoever searches: no row of the log tells of events that are placed later. */
+function searched(events: readonly StoredEvent[]): JsonObject[] {
+  return events
+    .filter(({ pdu, position }) => position !== undefined && searchedTypes.has(pdu.type))
+    .map(({ nr }) => ({ nr }))
 }

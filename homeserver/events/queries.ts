@@ -216,7 +216,8 @@ export async function applyOutsideLog(
     | 'redactions'
     | 'current_state'
     | 'memberships'
-    | 'partial_events',
+    | 'partial_events'
+    | 'search_backfilled',
   rows: string,
 ): Promise<void> {
   await db.query(`select log_apply_${table}($1::text::jsonb, 0)`, [rows])

@@ -146,3 +146,16 @@ export async function findHierarchyPage(
       and expires_at >= ${page.now}`
   return row?.state
 }
+
+/** Where these users are joined, and as whom. */
+export async function joinedRowsOf(
+  db: Db,
+  users: readonly UserId[],
+  limit: number,
+): Promise<
+  { room_id: RoomId; user_id: UserId; display_name: string | null; avatar_url: string | null }[]
+> {
+  return await db`
+    select room_id, user_id, display_name, avatar_url from memberships
+    where user_id = any(${users}::text[]) and membership = 'join' limit ${limit}`
+}

@@ -13,6 +13,7 @@ import * as ephemeral from './client/ephemeral.ts'
 import * as jumpToDate from './client/jump-to-date.ts'
 import * as keyBackup from './client/key-backup.ts'
 import * as media from './client/media.ts'
+import * as messageSearch from './client/message-search.ts'
 import * as misc from './client/misc.ts'
 import * as notices from './client/notices.ts'
 import * as oldSync from './client/old-sync.ts'
@@ -51,6 +52,7 @@ const modules = {
   ...directory,
   ...spaces,
   ...search,
+  ...messageSearch,
   ...userData,
   ...openid,
   ...ephemeral,
