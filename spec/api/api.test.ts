@@ -40,12 +40,11 @@ describe('the declarations of the client-server API', () => {
               url: 'https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidsendeventtypetxnid',
             },
             security: [{ accessToken: [] }],
-            parameters: [
-              { name: 'roomId', in: 'path', required: true },
-              { name: 'eventType', in: 'path', required: true },
-              { name: 'txnId', in: 'path', required: true },
-              { name: 'ts', in: 'query', required: false },
-            ],
+            parameters: expect.arrayContaining([
+              expect.objectContaining({ name: 'roomId', in: 'path', required: true }),
+              expect.objectContaining({ name: 'txnId', in: 'path', required: true }),
+              expect.objectContaining({ name: 'ts', in: 'query', required: false }),
+            ]),
           },
         },
       },
