@@ -3,7 +3,7 @@
  * until a test lets it go; a server that does not ask for less has nothing to show here.
  * {@link https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid}
  */
-import { beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
   type Client,
   eventually,
@@ -13,11 +13,13 @@ import {
   unique,
 } from '../harness/client.ts'
 import { createDeviceKeys } from '../harness/device-keys.ts'
-import { server } from '../harness/fixtures.ts'
+import { launchBeside, server as shared } from '../harness/fixtures.ts'
 import { type Body, isBody } from '../harness/http.ts'
 import { eventId, type Pdu } from '../harness/pdu.ts'
 import { createPeer, type Peer } from '../harness/peer.ts'
 import type { PeerRoom } from '../harness/room-builder.ts'
+import type { Homeserver, LaunchedServer } from '../harness/server.ts'
+import { urlUnderTest } from '../harness/settings.ts'
 
 const lazy = JSON.stringify({
   room: { state: { lazy_load_members: true }, timeline: { lazy_load_members: true } },
@@ -25,6 +27,8 @@ const lazy = JSON.stringify({
 const members = (roomId: string) => `/_matrix/client/v3/rooms/${encodeURIComponent(roomId)}/members`
 
 let isFaster = false
+let server: Homeserver = shared
+let launched: LaunchedServer | undefined
 
 /** A peer that leaves members out where it is asked to, and answers for the state only when it is let. */
 async function createKeeper() {
@@ -114,6 +118,10 @@ const event = (alice: Client, roomId: string, id: string) =>
   )
 
 beforeAll(async () => {
+  if (urlUnderTest === undefined) {
+    launched = await launchBeside({ FASTER_JOINS: 'true' })
+    server = launched
+  }
   await using keeper = await createKeeper()
   const room = roomWithDerek(keeper.peer)
   const alice = await register(server, 'alice')
@@ -121,6 +129,7 @@ beforeAll(async () => {
   await alice.join(room.roomId, [keeper.peer.name])
   isFaster = keeper.omitted()
 })
+afterAll(() => launched?.stop())
 
 describe('a room that was joined without its members', () => {
   it('is in lazy syncs at once, and in others when its members are here', async ({ skip }) => {
