@@ -20,6 +20,7 @@ import { keyBackupRoutes } from './key-backup.ts'
 import { mediaRoutes } from './media.ts'
 import { messageSearchRoutes } from './message-search.ts'
 import { miscRoutes } from './misc.ts'
+import { mutualRoomRoutes } from './mutual-rooms.ts'
 import { noticeRoutes } from './notices.ts'
 import { oldSyncRoutes } from './old-sync.ts'
 import { openidRoutes } from './openid.ts'
@@ -64,6 +65,7 @@ export function createRoutes(needs: RouteNeeds): readonly Route[] {
     ...spaceRoutes(needs),
     ...searchRoutes(needs),
     ...messageSearchRoutes(needs),
+    ...mutualRoomRoutes(needs),
     ...userDataRoutes(needs),
     ...openidRoutes(needs),
     ...deviceRoutes(needs),

@@ -59,6 +59,7 @@ const unstable_features = {
   'org.matrix.msc4306': true,
   'org.matrix.msc4380': true,
   'org.matrix.simplified_msc3575': true,
+  'uk.half-shot.msc2666.query_mutual_rooms': true,
   'uk.tcpip.msc4133': true,
   'uk.tcpip.msc4133.stable': true,
 }

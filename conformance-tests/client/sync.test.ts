@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { inSection, inTimeline, register } from '../harness/client.ts'
+import { itSynapseBreaks } from '../harness/exceptions.ts'
 import { joinedRoom, server } from '../harness/fixtures.ts'
 import type { SyncAnswer } from '../harness/shapes.ts'
 
@@ -218,7 +219,8 @@ describe('an incremental sync', () => {
 })
 
 describe('the summary of a room', () => {
-  it('counts who is joined and who is invited, as it changes', async () => {
+  // Only clients that load members lazily are told there.
+  itSynapseBreaks('counts who is joined and who is invited, as it changes', async () => {
     const [alice, bob] = [await register(server), await register(server)]
     const { next_batch: since } = await alice.sync()
     const room = await alice.createRoom({ preset: 'public_chat', invite: [bob.userId] })

@@ -94,3 +94,18 @@ describe('users', () => {
     expect(two['results']).toHaveLength(2)
   })
 })
+
+describe('the rooms that two users share', () => {
+  it('are told to each of them', async () => {
+    const [alice, bob] = [await register(server), await register(server)]
+    const where = '/_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms'
+    const ask = (user: Client, user_id: string) => user.ask('GET', where, { query: { user_id } })
+    expect(await ask(alice, bob.userId)).toMatchObject({ status: 200, body: { joined: [] } })
+    const room = await alice.createRoom({ preset: 'public_chat' })
+    await alice.createRoom()
+    await bob.join(room)
+    expect(await ask(alice, bob.userId)).toMatchObject({ status: 200, body: { joined: [room] } })
+    expect(await ask(bob, alice.userId)).toMatchObject({ status: 200, body: { joined: [room] } })
+    expect((await ask(alice, alice.userId)).status).toBeGreaterThanOrEqual(400)
+  })
+})

@@ -15,6 +15,7 @@ import * as keyBackup from './client/key-backup.ts'
 import * as media from './client/media.ts'
 import * as messageSearch from './client/message-search.ts'
 import * as misc from './client/misc.ts'
+import * as mutualRooms from './client/mutual-rooms.ts'
 import * as notices from './client/notices.ts'
 import * as oldSync from './client/old-sync.ts'
 import * as openid from './client/openid.ts'
@@ -53,6 +54,7 @@ const modules = {
   ...spaces,
   ...search,
   ...messageSearch,
+  ...mutualRooms,
   ...userData,
   ...openid,
   ...ephemeral,
