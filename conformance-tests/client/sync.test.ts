@@ -220,7 +220,9 @@ describe('an incremental sync', () => {
 
 describe('the summary of a room', () => {
   // Only clients that load members lazily are told there.
-  itSynapseBreaks('counts who is joined and who is invited, as it changes', async () => {
+  itSynapseBreaks(
+    'If this field has not changed since the last sync, it may be omitted. Required otherwise.',
+  )('counts who is joined and who is invited, as it changes', async () => {
     const [alice, bob] = [await register(server), await register(server)]
     const { next_batch: since } = await alice.sync()
     const room = await alice.createRoom({ preset: 'public_chat', invite: [bob.userId] })
