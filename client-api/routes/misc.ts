@@ -7,9 +7,11 @@ import { openRoute, route } from '../router.ts'
 import { transportsOf } from './calls.ts'
 
 /** What the server is and can do, and what it has to answer though it does not do it. */
-export const miscRoutes = ({ config }: Pick<ClientApiNeeds, 'config'>) => [
+export const miscRoutes = ({ config, addresses }: Pick<ClientApiNeeds, 'config' | 'addresses'>) => [
   openRoute(api.getVersions, () => ({ versions, unstable_features: featuresOf(config) })),
-  route(api.getCapabilities, () => ({ capabilities: capabilitiesOf(config.defaultRoomVersion) })),
+  route(api.getCapabilities, () => ({
+    capabilities: capabilitiesOf(config.defaultRoomVersion, addresses.enabled),
+  })),
   openRoute(api.getWellKnownClient, ({ from }) => ({
     'm.homeserver': { base_url: config.publicBaseUrl || from.baseUrl },
     ...(transportsOf(config).length > 0 && {
@@ -78,7 +80,7 @@ function featuresOf({
 }
 
 /** {@link https://spec.matrix.org/v1.19/client-server-api/#capabilities-negotiation} */
-function capabilitiesOf(defaultRoomVersion: string): JsonObject {
+function capabilitiesOf(defaultRoomVersion: string, mail: boolean): JsonObject {
   return {
     'm.change_password': { enabled: true },
     'm.room_versions': {
@@ -91,7 +93,7 @@ function capabilitiesOf(defaultRoomVersion: string): JsonObject {
     'm.set_displayname': { enabled: true },
     'm.set_avatar_url': { enabled: true },
     'm.profile_fields': { enabled: true },
-    'm.3pid_changes': { enabled: false },
+    'm.3pid_changes': { enabled: mail },
     'm.get_login_token': { enabled: false },
   }
 }
