@@ -65,7 +65,7 @@ it('forgets what nobody uses, and not what somebody does', async () => {
   const old = await connections.put({ ...key, connId: 'old' }, sentWith('!1:b'), undefined)
   const used = await connections.put({ ...key, connId: 'used' }, sentWith('!2:b'), undefined)
   await database.db`update sliding_positions set used_at = now() - interval '40 days'`
-  clock.advance(2 * 24 * 3_600_000)
+  await clock.advance(2 * 24 * 3_600_000)
   await connections.get({ ...key, connId: 'used' }, used)
   // The mark is written behind.
   await expect
