@@ -153,6 +153,13 @@ describe('an address', () => {
     'a@-b.org',
   ])('is not %j', (email) => expect(() => cleanAddress(email)).toThrow(/email/))
 
+  it('belongs to nobody when no database can hold it', async () => {
+    for (const address of ['a\0@b.org', '\ud800@b.org']) {
+      expect(await addresses.ownerOf({ medium: 'email', address })).toBeUndefined()
+      expect(await addresses.delete(alice, { medium: 'email', address })).toBe(false)
+    }
+  })
+
   it('is read at once, whatever it is', () => {
     const before = performance.now()
     for (const end of ['!', '-', 'a']) {

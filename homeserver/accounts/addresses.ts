@@ -170,7 +170,7 @@ export function createAddresses(needs: Needs): Addresses {
       }))
     },
     ownerOf: async ({ medium, address }) =>
-      (await queries.findAddress(db, medium, address))?.user_id,
+      isKeepable(address) ? (await queries.findAddress(db, medium, address))?.user_id : undefined,
     async add(user, { medium, address, validatedAt }) {
       const owned = await queries.addressesOf(db, user)
       if (owned.length >= addressLimits.addressesPerUser) throw tooMany()
@@ -183,12 +183,18 @@ export function createAddresses(needs: Needs): Addresses {
     },
     unbind,
     async delete(user, address, server) {
+      if (!isKeepable(address.address)) return false
       const unbound = await unbind(user, address, server)
       await queries.deleteAddresses(db, user, address)
       return unbound
     },
     deleteAll: (user) => queries.deleteAddresses(db, user),
   }
+}
+
+/** Nobody has an address that the database cannot hold. */
+function isKeepable(address: string): boolean {
+  return !/[\0\p{Surrogate}]/u.test(address)
 }
 
 function proved({ address, validated_at: validatedAt }: queries.AddressSessionRow) {

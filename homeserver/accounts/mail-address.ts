@@ -21,7 +21,7 @@ export function cleanAddress(email: string): string {
 
 function isAddress(text: string): boolean {
   const domain = text.length <= charsMax ? parts.exec(text)?.[1] : undefined
-  return domain !== undefined && domain.replace(/\.$/, '').split('.').every(isLabel)
+  return domain?.replace(/\.$/, '').split('.').every(isLabel) ?? false
 }
 
 function isLabel(text: string): boolean {
