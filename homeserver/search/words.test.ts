@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { parseUserId } from '../../spec/ids.ts'
 import { formatPlace, parsePlace } from './place.ts'
-import { matchesName, nameQuery } from './words.ts'
+import { matchesName, nameQuery, nameWords } from './words.ts'
 
 const alice = parseUserId('@alice-b:example.org')
 
@@ -25,6 +25,21 @@ describe('a user', () => {
       expect(matchesName(term, alice, 'Alice Cooper')).toBe(false)
     },
   )
+
+  it('is known by whole characters, however long the name', () => {
+    const words = nameWords(alice, `a${'\u{20000}'.repeat(40)}`)
+    expect(words[0]).toHaveLength(63)
+    // What JSON writes as an escape is half a character.
+    expect(JSON.stringify(words)).not.toContain('\\u')
+    expect(matchesName(`a${'\u{20000}'.repeat(40)}`, alice, `a${'\u{20000}'.repeat(40)}`)).toBe(
+      true,
+    )
+  })
+
+  it('is not looked for by what is longer than an id, which no index holds', () => {
+    expect(nameQuery(`@${'\u4e00'.repeat(1_000)}`)).toBeUndefined()
+    expect(nameQuery(`b:${'\u4e00'.repeat(1_000)}`)).not.toContain('@')
+  })
 
   it('is looked for by words that cannot break out of the query', () => {
     expect(nameQuery("o'neil \\ x")).toBe("('o':* & 'neil':* & 'x':*)")

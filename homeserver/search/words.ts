@@ -2,9 +2,10 @@
 import { localpartOf, serverOfUser, type UserId } from '../../spec/ids.ts'
 import { quoted } from './queries.ts'
 
-/** Words of one name, and characters of one word. */
+/** Words of one name, and characters of one word; of a user id as a whole, which has no more than these. */
 const wordsMax = 32
 const wordLengthMax = 64
+const idLengthMax = 255
 
 /** Lower-case words of letters and digits. */
 function wordsOf(text: string): string[] {
@@ -13,7 +14,12 @@ function wordsOf(text: string): string[] {
       .normalize('NFKC')
       .toLowerCase()
       .match(/[\p{L}\p{N}]+/gu) ?? []
-  return words.slice(0, wordsMax).map((word) => word.slice(0, wordLengthMax))
+  return words.slice(0, wordsMax).map((word) => cut(word, wordLengthMax))
+}
+
+/** Not in the middle of a character: half of one is nothing that a database holds. */
+function cut(text: string, lengthMax: number): string {
+  return text.slice(0, lengthMax).replace(/\p{Surrogate}$/u, '')
 }
 
 /** What a user with a name is found by: the words of the name and of the local part, and the whole id. */
@@ -25,9 +31,10 @@ export function nameWords(user: UserId, name: string): string[] {
 /** The tsquery of a term: all of its words as beginnings, or the beginning of a user id. */
 export function nameQuery(term: string): string | undefined {
   const lower = term.trim().toLowerCase()
-  if (lower.startsWith('@') && lower.length > 1) return `${quoted(lower)}:*`
+  const mayBeId = lower.length <= idLengthMax
+  if (lower.startsWith('@') && lower.length > 1) return mayBeId ? `${quoted(lower)}:*` : undefined
   const words = wordsOf(lower).map((word) => `${quoted(word)}:*`)
-  const byId = lower.includes(':') ? `${quoted(`@${lower}`)}:*` : undefined
+  const byId = mayBeId && lower.includes(':') ? `${quoted(`@${lower}`)}:*` : undefined
   const byWords = words.length > 0 ? `(${words.join(' & ')})` : undefined
   const parts = [byId, byWords].filter((part) => part !== undefined)
   return parts.length > 0 ? parts.join(' | ') : undefined
