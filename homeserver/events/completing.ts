@@ -83,17 +83,20 @@ export function createCompletion(needs: Needs): Completion {
       const found = await partial.find(room)
       // Without a user in it nobody would tell us; whoever comes back brings the room anew.
       if (found === undefined || !(await needs.serversIn(room)).has(serverName)) return
-      if (await completedBy(found)) return
+      if (await completedBy(found, tries)) return
       const pauseMs = Math.min(pauseMinMs * 2 ** tries, pauseMaxMs)
       await clock.sleep(pauseMs, stop.signal).catch(() => {})
     }
   }
 
-  async function completedBy(found: PartialRoom): Promise<boolean> {
+  async function completedBy(found: PartialRoom, tries: number): Promise<boolean> {
     const { room, origin, servers } = found
     const known = new Set([origin, ...servers, ...(await needs.serversIn(room))])
     known.delete(serverName)
-    for (const server of [...known].slice(0, serversMax)) {
+    // Those that were asked before may be gone for good: the next ones are asked, and after the last the first again.
+    const rounds = Math.max(1, Math.ceil(known.size / serversMax))
+    const from = (tries % rounds) * serversMax
+    for (const server of [...known].slice(from, from + serversMax)) {
       try {
         await complete(found, server)
         log.info({ room, server }, 'room is complete')

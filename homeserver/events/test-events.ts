@@ -246,6 +246,8 @@ export async function joinOver(
   resident: TestServer,
   room: RoomId,
   user: UserId,
+  /** Without the members, and with these servers said to be in the room. */
+  partial?: { readonly origin: ServerName; readonly servers: readonly ServerName[] },
 ) {
   if (serverOfUser(user) !== joining.name) throw new Error('not a user of the joining server')
   const rules = await resident.events.rulesOf(room)
@@ -272,8 +274,11 @@ export async function joinOver(
     rules,
     join,
     origin: resident.name,
-    state: state.map(({ pdu }) => pdu.json),
+    state: state
+      .filter(({ pdu }) => partial === undefined || pdu.type !== 'm.room.member')
+      .map(({ pdu }) => pdu.json),
     authChain: chain.map(({ pdu }) => pdu.json),
+    ...(partial && { origin: partial.origin, partial: { servers: partial.servers } }),
   })
   return { receipts, event }
 }
