@@ -32,6 +32,7 @@ import type { RoomDeletions } from '../homeserver/rooms/deletion.ts'
 import type { Spaces } from '../homeserver/rooms/hierarchy.ts'
 import type { JumpToDate } from '../homeserver/rooms/jump-to-date.ts'
 import type { Related } from '../homeserver/rooms/related.ts'
+import type { Reports } from '../homeserver/rooms/reports.ts'
 import type { Memberships, Requester, Rooms } from '../homeserver/rooms/rooms.ts'
 import type { Search } from '../homeserver/search/search.ts'
 import type { OldSync } from '../homeserver/sync/old-sync.ts'
@@ -111,6 +112,7 @@ export interface ClientApiNeeds {
   readonly destinations: Administration
   readonly purges: Purges
   readonly deletions: RoomDeletions
+  readonly reports: Reports
   readonly sync: Sync
   readonly oldSync: OldSync
   /** Version of this software. */

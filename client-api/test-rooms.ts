@@ -9,6 +9,7 @@ import type { ThreadSubscriptions } from '../homeserver/notifications/thread-sub
 import type { Spaces } from '../homeserver/rooms/hierarchy.ts'
 import type { JumpToDate } from '../homeserver/rooms/jump-to-date.ts'
 import type { Related } from '../homeserver/rooms/related.ts'
+import type { Reports } from '../homeserver/rooms/reports.ts'
 import type { Rooms } from '../homeserver/rooms/rooms.ts'
 import { notFound } from '../spec/errors.ts'
 import type { ClientApiNeeds } from './needs.ts'
@@ -130,4 +131,14 @@ export const noPurges: Purges = {
   forgetRoom: absent,
   isBlocked: async () => false,
   setBlocked: absent,
+}
+
+/** For tests: an engine that takes no reports. */
+export const noReports: Reports = {
+  reportEvent: absent,
+  reportRoom: absent,
+  reportUser: absent,
+  list: async () => ({ reports: [], total: 0 }),
+  find: async () => undefined,
+  delete: async () => false,
 }

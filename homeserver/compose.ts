@@ -54,6 +54,7 @@ import { membershipRowOf } from './rooms/membership-row.ts'
 import { createMemberships } from './rooms/memberships.ts'
 import { handshakesAtOwner } from './rooms/remote-at-owner.ts'
 import { createRemoteMembership } from './rooms/remote-membership.ts'
+import { createReports } from './rooms/reports.ts'
 import { createSeenProfiles } from './rooms/seen-profiles.ts'
 import { createSearch } from './search/search.ts'
 import { createOwnedMethods } from './stream/owned-methods.ts'
@@ -211,6 +212,7 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     rendezvous: createRendezvous(base),
     ...{ events, rooms, spaces: rooms.spaces, memberships, remoteMembership },
     ...{ purges, deletions, media, previews },
+    reports: createReports({ ...base, events, memberships, rooms }),
     ...{ receipts, typing, presence, notifications, threadSubscriptions },
   }
   const delays = createDelays({

@@ -29,6 +29,7 @@ import { readingRoutes } from './reading.ts'
 import { relationRoutes } from './relations.ts'
 import { rendezvousRoutes } from './rendezvous.ts'
 import { textRendezvousRoutes } from './rendezvous-etag.ts'
+import { reportRoutes } from './reports.ts'
 import { roomRoutes } from './rooms.ts'
 import { searchRoutes } from './search.ts'
 import { sendingRoutes } from './sending.ts'
@@ -60,6 +61,7 @@ export function createRoutes(needs: RouteNeeds): readonly Route[] {
     ...jumpRoutes(needs),
     ...sendingRoutes(needs),
     ...delayRoutes(needs),
+    ...reportRoutes(needs),
     ...roomRoutes(needs),
     ...directoryRoutes(needs),
     ...spaceRoutes(needs),

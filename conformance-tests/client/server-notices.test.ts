@@ -1,39 +1,12 @@
 /** Notices of whoever runs the server to its users. */
-import { createHmac } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import {
-  type Client,
-  clientOf,
-  inSection,
-  inTimeline,
-  password,
-  register,
-  unique,
-} from '../harness/client.ts'
+import { administrator, makesAdministrators } from '../harness/administrator.ts'
+import { type Client, inSection, inTimeline, register, unique } from '../harness/client.ts'
 import { server } from '../harness/fixtures.ts'
-import { path, send } from '../harness/http.ts'
-import { sessionAnswer } from '../harness/shapes.ts'
+import { path } from '../harness/http.ts'
 
 const base = '/_synapse/admin/v1/send_server_notice'
-const { sharedSecret } = server
-
-/** An administrator, made with the shared secret. */
-async function administrator(): Promise<Client> {
-  const where = '/_synapse/admin/v1/register'
-  const { nonce } = z
-    .looseObject({ nonce: z.string() })
-    .parse(await send(server.clientUrl, 'GET', where))
-  const username = unique('admin')
-  const mac = createHmac('sha1', sharedSecret ?? '')
-    .update([nonce, username, password, 'admin'].join('\0'))
-    .digest('hex')
-  const body = { nonce, username, password, admin: true, mac }
-  return clientOf(
-    server,
-    sessionAnswer.parse(await send(server.clientUrl, 'POST', where, { body })),
-  )
-}
 
 const noticeFor = (user: Client) => ({
   user_id: user.userId,
@@ -58,7 +31,7 @@ async function invitation(user: Client, since?: string) {
   return { room, sender: first?.sender, next: seen.next_batch }
 }
 
-describe.skipIf(sharedSecret === undefined)('a server notice', () => {
+describe.skipIf(!makesAdministrators)('a server notice', () => {
   it('is not sent by a user', async () => {
     const alice = await register(server, 'alice')
     expect(await alice.ask('POST', base)).toMatchObject({

@@ -24,6 +24,7 @@ import * as reading from './client/reading.ts'
 import * as relations from './client/relations.ts'
 import * as rendezvous from './client/rendezvous.ts'
 import * as textRendezvous from './client/rendezvous-etag.ts'
+import * as reports from './client/reports.ts'
 import * as rooms from './client/rooms.ts'
 import * as search from './client/search.ts'
 import * as sending from './client/sending.ts'
@@ -49,6 +50,7 @@ const modules = {
   ...jumpToDate,
   ...sending,
   ...delays,
+  ...reports,
   ...rooms,
   ...directory,
   ...spaces,
