@@ -28,10 +28,15 @@ export const pageLimits = {
 export function createPages({ dispatcher, serverName, media, settings }: Needs) {
   const denied = settings.deniedHosts.map((glob) => compileGlob(glob))
 
+  /** A name may be written with a dot at its end. */
+  function check({ hostname }: URL): void {
+    const name = hostname.replace(/\.$/, '')
+    if (denied.some((matches) => matches(name))) throw refusedAddress()
+  }
+
   function get(url: URL, bytesMax: number): Promise<WebAnswer> {
     const { headersMs, timeoutMs } = pageLimits
-    if (denied.some((matches) => matches(url.hostname))) throw refusedAddress()
-    return fetchFromWeb(dispatcher, url, { headersMs, timeoutMs, bytesMax })
+    return fetchFromWeb(dispatcher, url, { headersMs, timeoutMs, bytesMax }, check)
   }
 
   /** The picture becomes a file of this server. */

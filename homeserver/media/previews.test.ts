@@ -31,7 +31,11 @@ beforeAll(async () => {
     ...{ ...needs, folder, random: seededRandom('previews'), sizeMax: 1_000_000 },
     remoteMedia: { fetch: () => Promise.reject(new Error('none')) },
   })
-  previews = createPreviews({ ...needs, media, settings: { ...settings, deniedHosts: ['*.bad'] } })
+  previews = createPreviews({
+    ...needs,
+    media,
+    settings: { ...settings, deniedHosts: ['*.bad', '127.0.0.2'] },
+  })
   web = createServer((req, res) => {
     asked.push(req.url ?? '')
     const page = pages.get(req.url ?? '')
@@ -47,6 +51,8 @@ beforeAll(async () => {
   page('/svg', 'image/svg+xml', '<svg/>')
   page('/film', 'text/html', '<title>Film</title><meta property="og:image" content="p.png">')
   pages.set('/moved', (_, res) => res.writeHead(302, { location: '/film' }).end())
+  const denied = `${base.replace('127.0.0.1', '127.0.0.2')}/film`
+  pages.set('/denied', (_, res) => res.writeHead(302, { location: denied }).end())
   pages.set('/round', (_, res) => res.writeHead(302, { location: '/round' }).end())
   pages.set('/away', (_, res) => res.writeHead(302, { location: 'http://10.1.2.3/' }).end())
 }, 60_000)
@@ -105,6 +111,7 @@ describe('a preview', () => {
 
   it.each([
     ['nothing', '/absent', 'M_UNKNOWN', 502],
+    ['what leads to a host that is not asked', '/denied', 'M_FORBIDDEN', 403],
     ['redirects without end', '/round', 'M_UNKNOWN', 502],
     ['what leads into a private network', '/away', 'M_FORBIDDEN', 403],
   ])('of %s is refused', async (_, path, errcode, status) => {
@@ -115,10 +122,12 @@ describe('a preview', () => {
     ['http://10.1.2.3/', 'M_FORBIDDEN'],
     ['http://[::1]/', 'M_FORBIDDEN'],
     ['http://very.bad/', 'M_FORBIDDEN'],
+    ['http://very.bad./', 'M_FORBIDDEN'],
     ['file:///etc/passwd', 'M_INVALID_PARAM'],
     ['http://user:secret@127.0.0.1/', 'M_INVALID_PARAM'],
     ['no address', 'M_INVALID_PARAM'],
     [`http://127.0.0.1/${'x'.repeat(previewLimits.urlChars)}`, 'M_INVALID_PARAM'],
+    [`http://127.0.0.1/${'\u4e00'.repeat(1_000)}`, 'M_INVALID_PARAM'],
   ])('of %s is refused', async (url, errcode) => {
     await expect(previews.of(url)).rejects.toMatchObject({ errcode })
   })

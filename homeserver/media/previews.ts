@@ -87,7 +87,9 @@ function parseUrl(text: string): URL {
     throw new MatrixError('M_INVALID_PARAM', 'url: not an address that begins with http(s)://')
   }
   url.hash = ''
-  return url
+  // As it is asked and stored, with what has to be escaped.
+  if (url.href.length <= previewLimits.urlChars) return url
+  throw new MatrixError('M_INVALID_PARAM', 'url: too long')
 }
 
 function asMatrixError(error: unknown): MatrixError {

@@ -31,11 +31,14 @@ export async function fetchFromWeb(
   dispatcher: Dispatcher,
   from: URL,
   limits: WebLimits,
+  // Throws for what is not to be asked, wherever the way there leads from.
+  check: (url: URL) => void,
 ): Promise<WebAnswer> {
   const signal = AbortSignal.timeout(limits.timeoutMs)
   let url = from
   for (let hops = 0; hops <= redirectsMax; hops++) {
     if (!isWeb(url)) throw new Error('not an address of the web')
+    check(url)
     const reply = await ask(dispatcher, url, limits, signal)
     const location = reply.header('location')
     if (reply.status >= 200 && reply.status <= 299) {
