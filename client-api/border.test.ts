@@ -208,6 +208,14 @@ describe('routing', () => {
       json: { errcode: 'M_UNRECOGNIZED' },
     })
   })
+  it('refuses NUL, which no database holds', async () => {
+    for (const path of ['/_matrix/client/v3/typed/a%00b', '/_matrix/client/v3/typed/x?flag=%00']) {
+      expect(await ask('POST', path, { body: '{"count":1}' })).toMatchObject({
+        status: 400,
+        json: { errcode: 'M_INVALID_PARAM' },
+      })
+    }
+  })
   it('refuses malformed percent-encoding', async () => {
     expect(
       await ask('PUT', '/_matrix/client/v3/rooms/%E0%A4%A/echo/a', { ...asAlice, body: '{}' }),

@@ -100,6 +100,7 @@ function splitUrl(url: string): { path: string; search: string } {
 
 function queryOf(search: string): NodeJS.Dict<string | string[]> {
   if (/%(?![0-9A-Fa-f]{2})/.test(search)) throw invalidParam('query', 'malformed percent-encoding')
+  if (search.includes('%00')) throw invalidParam('query', 'contains NUL')
   return parseQuery(search, '&', '=', { maxKeys: limits.queryPairsMax })
 }
 

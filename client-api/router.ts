@@ -173,7 +173,9 @@ function named(names: readonly string[], values: readonly string[]): Record<stri
   return params
 }
 
+/** No identifier has a NUL in it, and no database holds one in a text. */
 function decode(segment: string): string {
+  if (segment.includes('%00')) throw invalidParam('path', 'contains NUL')
   try {
     return decodeURIComponent(segment)
   } catch {
