@@ -45,6 +45,20 @@ describe.each(['10', '11', '12'])('in rooms of version %s', (roomVersion) => {
     expect(page.chunk[0]?.event.pdu.content['body']).toBe('hello')
   })
 
+  it('takes no room without its members that was asked for with them', async () => {
+    const room = await here.rooms.create(alice, { preset: 'public_chat', roomVersion })
+    there.sparing.add(here.name)
+    try {
+      await expect(there.rooms.join(bob, room, via())).rejects.toThrow(/members/)
+    } finally {
+      there.sparing.clear()
+    }
+    expect(await there.events.partial.isPartial(room)).toBe(false)
+    expect(await is(there, bob, room)).not.toBe('join')
+    await there.rooms.join(bob, room, via())
+    expect(await is(there, alice, room)).toBe('join')
+  })
+
   it('invites a user of another server, who takes it', async () => {
     const room = await here.rooms.create(alice, { roomVersion, name: 'Kitchen' })
     await here.rooms.invite(alice, room, bob.user, { reason: 'tea' })

@@ -202,6 +202,11 @@ async function sendJoin(
     if (receipt?.kind === 'accepted' || receipt?.kind === 'known') return
     throw new MatrixError('M_FORBIDDEN', 'the join was not accepted')
   }
+  const isPartial = answer.members_omitted === true
+  if (isPartial && !omitMembers) {
+    const reason = `${server} left out the members of the room, for which it was asked`
+    throw new MatrixError('M_UNKNOWN', reason, { status: 502 })
+  }
   await events.importRoom({
     room,
     rules,
@@ -209,7 +214,7 @@ async function sendJoin(
     origin: server,
     state: answer.state,
     authChain: answer.auth_chain,
-    ...(answer.members_omitted === true && {
+    ...(isPartial && {
       partial: { servers: answer.servers_in_room ?? [server] },
     }),
   })

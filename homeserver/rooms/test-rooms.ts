@@ -38,6 +38,8 @@ export interface TestRooms extends AsyncDisposable {
   readonly policy: { sign?: (event: JsonObject) => JsonObject }
   /** Servers that do not answer. */
   readonly silent: Set<ServerName>
+  /** Servers that leave out the members of a room, whatever they are asked for. */
+  readonly sparing: Set<ServerName>
   /** A user of this server, with a device. */
   user(localpart: string): Requester
 }
@@ -64,8 +66,9 @@ export async function openTestRooms(
   const { writer, tail } = stream
   const profiles = new Map<UserId, JsonObject>()
   const silent = new Set<ServerName>()
+  const sparing = new Set<ServerName>()
   const key = keyOf(name)
-  const remote = remoteOver(name, network, silent)
+  const remote = remoteOver(name, network, { silent, sparing })
   const basis = {
     ...{ db, tail, keys, key, remote, writer, membershipRow: membershipRowOf },
     ...{ serverName: name, clock: systemClock, random: systemRandom },
@@ -82,7 +85,7 @@ export async function openTestRooms(
   const remoteMembership = createRemoteMembership(parts)
   await stream.start()
   const server: TestRooms = {
-    ...{ name, events, rooms, memberships, remoteMembership, database, profiles, silent },
+    ...{ name, events, rooms, memberships, remoteMembership, database, profiles, silent, sparing },
     policy: {},
     user: (localpart) => ({
       user: parseUserId(`@${localpart}:${name}`),
@@ -111,7 +114,11 @@ export async function deliver(from: TestRooms, to: TestRooms, room: RoomId): Pro
 }
 
 /** The other servers of the network, asked by one of them. */
-function remoteOver(self: ServerName, network: TestNetwork, silent: Set<ServerName>): Remote {
+function remoteOver(
+  self: ServerName,
+  network: TestNetwork,
+  { silent, sparing }: Pick<TestRooms, 'silent' | 'sparing'>,
+): Remote {
   const peer = (server: ServerName): TestRooms => {
     const found = silent.has(server) ? undefined : network.get(server)
     if (found === undefined) throw new MatrixError('M_CONNECTION_FAILED', `${server} is away`)
@@ -120,8 +127,10 @@ function remoteOver(self: ServerName, network: TestNetwork, silent: Set<ServerNa
   const answers: Partial<Remote> = {
     makeJoin: async (server, ...asked) => peer(server).remoteMembership.makeJoin(self, ...asked),
     async sendJoin(server, room, _id, event) {
-      const joined = await peer(server).remoteMembership.sendJoin(self, room, event)
+      const isSparing = sparing.has(server)
+      const joined = await peer(server).remoteMembership.sendJoin(self, room, event, isSparing)
       return {
+        ...(isSparing && { members_omitted: true }),
         event: joined.event.pdu.json,
         state: jsons(joined.state),
         auth_chain: jsons(joined.authChain),
