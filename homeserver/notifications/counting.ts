@@ -159,8 +159,9 @@ export function createCounting(needs: CountingNeeds) {
     await verdicts.prepare([target, ...ofThread])
     const forAll = ofThread.filter((event) => verdicts.forAll(event).notify).length
     for (const member of verdicts.members.values()) {
-      const own = member.rules && ofThread.filter((event) => verdicts.of(event, member).notify)
       const before = unreadThreads(count, member.user).get(thread)?.notify ?? 0
+      if (before === 0) continue
+      const own = member.rules && ofThread.filter((event) => verdicts.of(event, member).notify)
       if (before > (own?.length ?? forAll)) {
         uncount(count, member.user, thread, verdicts.of(target, member))
       }

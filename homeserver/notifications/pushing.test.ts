@@ -30,6 +30,8 @@ let memberships: TestMemberships
 let receipts: Receipts
 let pushRules: PushRules
 const ignored = new Map<UserId, ReadonlySet<UserId>>()
+/** How often the next questions fail, as they do without the database. */
+let hiccups = 0
 
 /** What the gateway took, and who of the processes sent it. */
 let taken: { readonly by: string; readonly body: JsonObject }[]
@@ -83,7 +85,10 @@ function start(id: string): Notifications {
     ...{ db: database.db, tail: log.tail, writer: log.writer, clock, serverName: here },
     ...{ memberships, receipts, pushRules },
     events: { ...events, newest: async () => [] },
-    ignoredUsers: async (user) => ignored.get(user) ?? new Set(),
+    async ignoredUsers(user) {
+      if (hiccups-- > 0) throw new Error('no database')
+      return ignored.get(user) ?? new Set()
+    },
     owns: (name) => ownerAmong(live, name)?.id === id,
     processes: {
       self: id,
@@ -230,6 +235,16 @@ describe('pushing', () => {
       await clock.advance(100)
     }
     expect(await server.pushers.list(zoe)).toEqual([])
+  })
+
+  it('looks again when it could not look', async () => {
+    const server = start('p1')
+    const nora = await phoneOf(server, 'nora')
+    const room = roomOf('hiccup', [nora, bob])
+    hiccups = 3
+    await say(room, 'in a bad moment')
+    await until(said('in a bad moment'))
+    expect(bodies()).toEqual(['in a bad moment'])
   })
 
   it('leaves out whom the user ignores', async () => {

@@ -30,6 +30,8 @@ export type PushingNeeds = Omit<PushLanesNeeds, 'missed'> &
 /** Rows that wait to be looked at; the oldest are left out, for whoever is that late has more to do. */
 const inboxMax = 50_000
 const tickMs = 1_000
+/** How often rows are looked at that could not be; then they are left out. */
+const attemptsMax = 30
 /** How often is looked for what a process left that had a user until a moment ago. */
 const takeOverMs = 30_000
 
@@ -48,6 +50,8 @@ export function createPushing(needs: PushingNeeds): Pushing {
   let inbox: LogRow[] = []
   let working: Promise<void> | undefined
   let lookedTo: Position = 0
+  let failures = 0
+  let retryAt = 0
   let isStopped = false
   let takenOverAt = clock.now()
 
@@ -81,6 +85,7 @@ export function createPushing(needs: PushingNeeds): Pushing {
 
   function look(): void {
     if (working !== undefined || isStopped || withPushers === undefined) return
+    if (clock.now() < retryAt) return
     working = work()
       .catch((error: unknown) => logger.warn({ error }, 'notifications were not looked at'))
       .finally(() => {
@@ -93,7 +98,19 @@ export function createPushing(needs: PushingNeeds): Pushing {
     const rows = inbox
     inbox = []
     const upTo = tail.position
-    await news.take(rows, isMine)
+    try {
+      await news.take(rows, isMine)
+      failures = 0
+    } catch (error) {
+      failures = (failures + 1) % attemptsMax
+      if (failures > 0) {
+        // A pusher passes over what it has already.
+        inbox = [...rows, ...inbox]
+        retryAt = clock.now() + tickMs
+        throw error
+      }
+      logger.error({ error, rows: rows.length }, 'notifications were given up')
+    }
     lookedTo = upTo
   }
 
@@ -117,6 +134,7 @@ export function createPushing(needs: PushingNeeds): Pushing {
       return
     }
     lanes.runDue(isMine)
+    if (inbox.length > 0) look()
     if (known().size > 0 && clock.now() - takenOverAt > takeOverMs) takeOver()
     if (known().size > 0) progress.store(done())
   }
