@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { openApi } from '../openapi.ts'
+import { requestPasswordMail } from './client/addresses.ts'
+import { slidingSync, slidingSyncUnstable } from './client/sliding-sync.ts'
 import { clientEndpoints } from './index.ts'
 
 const parameter = /\{(\w+)\}/g
@@ -26,6 +28,16 @@ describe('the declarations of the client-server API', () => {
           expect(Object.keys(properties), path).toContain(name)
       }
     }
+  })
+
+  it('let no NUL through in what is stored as text', () => {
+    for (const { body } of [slidingSync, slidingSyncUnstable]) {
+      expect(body.safeParse({ conn_id: 'main' }).success).toBe(true)
+      expect(body.safeParse({ conn_id: 'a\0b' }).success).toBe(false)
+    }
+    const mail = { email: 'a@b.org', client_secret: 's', send_attempt: 1 }
+    const asked = requestPasswordMail.body.parse({ ...mail, next_link: 'https://c.org/a\0b' })
+    expect(asked.next_link).toBe('https://c.org/a%00b')
   })
 
   it('make an OpenAPI document', () => {

@@ -16,7 +16,7 @@ const attempt = {
   client_secret: clientSecret,
   send_attempt: z.number().int().min(0).max(1_000_000),
   next_link: z
-    .url({ protocol: /^https?$/ })
+    .url({ protocol: /^https?$/, normalize: true })
     .max(2_048)
     .exactOptional(),
   ...identityServer,

@@ -17,7 +17,11 @@ const rangesMax = 20
 const presence = z.enum(['offline', 'online', 'unavailable'])
 const texts = z.array(z.string().max(textMax)).max(entriesMax)
 const roomTypes = z.array(z.string().max(textMax).nullable()).max(entriesMax)
-const connId = z.string().max(textMax)
+/** It is stored, and no database holds a NUL in a text. */
+const connId = z
+  .string()
+  .regex(/^[^\0]*$/, 'contains NUL')
+  .max(textMax)
 const pos = z.string().max(512)
 const index = z.number().int().min(0)
 const range = z
