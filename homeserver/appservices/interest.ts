@@ -19,6 +19,8 @@ export interface Interest {
   inEvent(pdu: Pdu): Promise<boolean>
   /** Is it one of the service's users, or in a room with one. */
   inUser(user: UserId): Promise<boolean>
+  /** What was found is looked at anew: events may have passed that were not shown here. */
+  forget(): void
 }
 
 const roomsMax = 20_000
@@ -65,5 +67,6 @@ export function interestOf(service: Appservice, needs: InterestNeeds): Interest 
       for (const { room } of joined.slice(0, roomsOfUserMax)) if (await inRoom(room)) return true
       return false
     },
+    forget: () => rooms.clear(),
   }
 }

@@ -1,11 +1,19 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { parseServerName, parseUserId } from '../../spec/ids.ts'
+import {
+  parseEventId,
+  parseRoomId,
+  parseServerName,
+  parseUserId,
+  type RoomId,
+  type UserId,
+} from '../../spec/ids.ts'
 import { type TestDatabase, testDatabase } from '../database/test-database.ts'
 import { FakeClock } from '../platform/fake-clock.ts'
 import { silentLogger } from '../platform/log.ts'
+import type { MembershipRow } from '../rooms/rooms.ts'
 import type { LogRow } from '../stream/log.ts'
 import type { Appservice } from './appservices.ts'
-import type { Interest } from './interest.ts'
+import { type Interest, interestOf } from './interest.ts'
 import { createLane } from './lane.ts'
 
 let test: TestDatabase
@@ -20,6 +28,7 @@ const everything: Interest = {
   inRoom: async () => true,
   inEvent: async () => true,
   inUser: async () => true,
+  forget() {},
 }
 
 function serviceOf(id: string): Appservice {
@@ -49,7 +58,7 @@ function setUp(id: string) {
     oldest: async () => 1,
   }
 
-  function process() {
+  function process(interest = everything) {
     let isOurs = true
     const lane = createLane(
       {
@@ -74,9 +83,9 @@ function setUp(id: string) {
         ensureUser: absent,
       },
       serviceOf(id),
-      everything,
+      interest,
     )
-    return { lane, release: () => (isOurs = false) }
+    return { lane, release: () => (isOurs = false), take: () => (isOurs = true) }
   }
 
   /** Somebody's device keys change: the simplest row that is told of. */
@@ -148,6 +157,54 @@ describe('what an application service is told', () => {
     await expect.poll(told, within).toEqual([1, 2, 3])
     await second.lane[Symbol.asyncDispose]()
   })
+
+  it('is looked at anew by a process that tells the service again', async () => {
+    const { process, append, told } = setUp('back again')
+    const service = serviceOf('back again')
+    const bot = service.sender
+    const room = parseRoomId('!room:here.test')
+    const joined = new Map<UserId, MembershipRow>()
+    const interest = interestOf(
+      { ...service, covers: (user) => user === bot },
+      {
+        clock: new FakeClock(),
+        memberships: {
+          localJoined: async () => (joined.has(bot) ? [bot] : []),
+          ofUser: async (user) => new Map([[room, membershipOf(user, room)]]),
+        },
+        aliasesIn: async () => [],
+      },
+    )
+    let forgotten = 0
+    const forget = () => {
+      forgotten += 1
+      interest.forget()
+    }
+    const { lane, release, take } = process({ ...interest, forget })
+    lane.wake()
+    await expect.poll(async () => (await streams('back again')).length, within).toBe(1)
+    lane.onRows([append(1)])
+    expect(await interest.inRoom(room)).toBe(false)
+    release()
+    const before = forgotten
+    const forgets = () => {
+      lane.wake()
+      return forgotten
+    }
+    await expect.poll(forgets, within).toBeGreaterThan(before)
+    // Another process tells of the bot's join.
+    joined.set(bot, membershipOf(bot, room))
+    take()
+    lane.wake()
+    lane.onRows([append(2)])
+    await expect.poll(told, within).toContain(2)
+    await lane[Symbol.asyncDispose]()
+  })
 })
+
+function membershipOf(user: UserId, room: RoomId): MembershipRow {
+  const event = { eventId: parseEventId('$join'), sender: user, position: 1, forgotten: false }
+  return { user, room, membership: 'join', since: 1, ...event }
+}
 
 const streams = (id: string) => test.db`select 1 from appservice_streams where id = ${id}`

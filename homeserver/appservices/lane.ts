@@ -123,6 +123,7 @@ class ServiceLane implements Lane {
       this.#again = false
       if (!isOurs()) {
         this.#stream = undefined
+        this.#interest.forget()
         return
       }
       await this.#step()
@@ -132,6 +133,8 @@ class ServiceLane implements Lane {
   async #step(): Promise<void> {
     const { db, asking, tail, log } = this.#needs
     const { id } = this.#service
+    // Another process may have told of what would change the verdicts.
+    if (this.#stream === undefined) this.#interest.forget()
     const stream = this.#stream ?? (await queries.openStream(db, id, tail.position))
     this.#stream = stream
     if (stream.body !== null) {
