@@ -46,6 +46,17 @@ describe('rules for state', () => {
     ]).toEqual([true, true, false])
   })
 
+  it('match at once, however many they are', () => {
+    const rules = Array.from({ length: 100 }, (_, rule) =>
+      asks(Array.from({ length: 500 }, (_, n) => ({ type: `type ${rule} ${n}` }))),
+    )
+    const { matches } = stateTestOf(combined(rules))
+    const before = performance.now()
+    for (let n = 0; n < 5_000; n++) expect(matches(member(`@user${n}:b`))).toBe(false)
+    expect(matches(stateKeyOf('type 99 499', 'x'))).toBe(true)
+    expect(performance.now() - before).toBeLessThan(2_000)
+  })
+
   it('are not lazy when another rule asks for all members', () => {
     const lazy = asks([], { lazyMembers: true })
     expect(stateTestOf(combined([lazy, asks([{}])])).isLazy).toBe(false)

@@ -85,11 +85,12 @@ export function stateTestOf({ required }: Pick<RoomRule, 'required'>): StateTest
 
 function compile(required: readonly RequiredState[]): StateTest {
   const exact = required.flatMap(exactKeys)
+  const tests = required.map(testOf)
   const isExact = required.every(({ include }) => include.every(isOneKey))
-  const keys = new Set(exact.filter((key) => required.some((one) => asksFor(one, key))))
+  const keys = new Set(exact.filter((key) => tests.some((test) => test(key))))
   const matches = isExact
     ? (key: StateKey) => keys.has(key)
-    : (key: StateKey) => keys.has(key) || required.some((one) => asksFor(one, key))
+    : (key: StateKey) => keys.has(key) || tests.some((test) => test(key))
   const isLazy = required.some(({ lazyMembers }) => lazyMembers) && !required.some(hasAllMembers)
   return { exact: isExact ? [...keys] : undefined, matches, isLazy }
 }
@@ -111,17 +112,37 @@ function hasAllMembers({ include, exclude, lazyMembers }: RequiredState): boolea
   )
 }
 
-function asksFor({ include, exclude, lazyMembers }: RequiredState, key: StateKey): boolean {
-  const end = key.indexOf('\u0000')
-  const type = key.slice(0, end)
-  const stateKey = key.slice(end + 1)
-  const fits = (pattern: StatePattern) =>
-    (pattern.type === undefined || pattern.type === type) &&
-    (pattern.stateKey === undefined || pattern.stateKey === stateKey)
-  // Lazy members are sent beside what is included, unless somebody is asked for by name.
-  const isLazy = lazyMembers && type === memberType
-  const isIncluded = include.some(
-    (pattern) => fits(pattern) && (!isLazy || pattern.stateKey !== undefined),
-  )
-  return isIncluded && !exclude.some(fits)
+/** Does one rule ask for a key. */
+function testOf({ include, exclude, lazyMembers }: RequiredState): (key: StateKey) => boolean {
+  const included = indexOf(include)
+  const excluded = indexOf(exclude)
+  return (key) => {
+    const end = key.indexOf('\u0000')
+    const type = key.slice(0, end)
+    const stateKey = key.slice(end + 1)
+    // Lazy members are sent beside what is included, unless somebody is asked for by name.
+    const isLazy = lazyMembers && type === memberType
+    const isIncluded =
+      included.keys.has(stateKey) ||
+      included.both.has(key) ||
+      (!isLazy && (included.isAll || included.types.has(type)))
+    if (!isIncluded || exclude.length === 0) return isIncluded
+    const { isAll, types, keys, both } = excluded
+    return !(isAll || types.has(type) || keys.has(stateKey) || both.has(key))
+  }
+}
+
+/** Patterns so that a key is looked up in them at once: clients may send hundreds, and rooms have thousands of keys. */
+function indexOf(patterns: readonly StatePattern[]) {
+  const types = new Set<string>()
+  const keys = new Set<string>()
+  const both = new Set<StateKey>()
+  let isAll = false
+  for (const { type, stateKey } of patterns) {
+    if (type !== undefined && stateKey !== undefined) both.add(stateKeyOf(type, stateKey))
+    else if (type !== undefined) types.add(type)
+    else if (stateKey !== undefined) keys.add(stateKey)
+    else isAll = true
+  }
+  return { isAll, types, keys, both }
 }
