@@ -46,3 +46,32 @@ it('shares nothing of a load during which something has changed', async () => {
   await loading
   expect(store.peek(pdu.eventId)).toBeUndefined()
 })
+
+it('keeps an event that got its place while an older row of it was on its way', async () => {
+  const room = await testRoom(server, alice)
+  const event = await say(server, room, alice, 'read and then changed')
+  const { db } = server.database
+  let isRead = () => {}
+  let answer = () => {}
+  const read = new Promise<void>((resolve) => (isRead = resolve))
+  const answered = new Promise<void>((resolve) => (answer = resolve))
+  const query: typeof db.query = async (sql, values) => {
+    const rows = await db.query(sql, values)
+    isRead()
+    await answered
+    return rows as never
+  }
+  const slow = new Proxy(db, {
+    get: (target, name) => (name === 'query' ? query : Reflect.get(target, name)),
+  })
+  const store = createEventStore({ db: slow })
+  const loading = store.byNumber([event.nr])
+  await read
+  // As one that had no place before, and was given one.
+  const changed = { ...event, position: (event.position ?? 0) + 1 }
+  store.put(changed)
+  answer()
+  await loading
+  expect(store.peek(event.pdu.eventId)).toBe(changed)
+  expect(store.peekNumber(event.nr)).toBe(changed)
+})

@@ -54,7 +54,9 @@ export function createEventStore({ db }: { readonly db: Database }): EventStore 
       const begun = changes
       const found = read(await eventsById(db, ids))
       // The same object in both caches, unless one of them may know better.
-      if (changes === begun) for (const event of found) numbered.set(event.nr, event)
+      if (changes === begun)
+        for (const event of found)
+          if (numbered.peek(event.nr) === undefined) numbered.set(event.nr, event)
       return new Map(found.map((event) => [event.pdu.eventId, event]))
     },
   })
@@ -63,7 +65,9 @@ export function createEventStore({ db }: { readonly db: Database }): EventStore 
     load: async (nrs) => {
       const begun = changes
       const found = read(await eventsByNumber(db, nrs))
-      if (changes === begun) for (const event of found) byId.set(event.pdu.eventId, event)
+      if (changes === begun)
+        for (const event of found)
+          if (byId.peek(event.pdu.eventId) === undefined) byId.set(event.pdu.eventId, event)
       return new Map(found.map((event) => [event.nr, event]))
     },
   })
