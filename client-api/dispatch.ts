@@ -12,6 +12,7 @@ import { limits } from './limits.ts'
 import { originOf } from './origin.ts'
 import { createRouter, type Route, type Router } from './router.ts'
 import { send, sendPreflight } from './send.ts'
+import { requireStanding } from './standing.ts'
 
 export interface DispatchNeeds {
   readonly routes: readonly Route[]
@@ -79,6 +80,7 @@ export function createDispatch(needs: DispatchNeeds) {
     const query = search === '' ? noQuery : queryOf(search)
     const from = originOf(req, res, needs.isTrustedProxy, needs.stopping)
     const who = await needs.authenticate(endpoint.auth, req, query)
+    if (who?.restriction !== undefined) requireStanding(endpoint.name, who)
     if (who === undefined || needs.isLimited?.(who) !== false) {
       needs.takeBudget(endpoint.rateLimit, who?.user ?? from.ip)
     }

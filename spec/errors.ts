@@ -60,6 +60,15 @@ export function notFound(what: string): MatrixError {
   return new MatrixError('M_NOT_FOUND', `${what} not found`)
 }
 
+/**
+ * The account is locked for a while; its sessions are good again when it is not.
+ * {@link https://spec.matrix.org/v1.19/client-server-api/#account-locking}
+ */
+export function userLocked(): MatrixError {
+  const fields = { soft_logout: true }
+  return new MatrixError('M_USER_LOCKED', 'This account has been locked', { fields })
+}
+
 /** A parameter with a wrong value; `field` is its name. */
 export function invalidParam(field: string, reason: string): MatrixError {
   return new MatrixError('M_INVALID_PARAM', `${field}: ${reason}`)

@@ -20,6 +20,7 @@ import { keyBackupRoutes } from './key-backup.ts'
 import { mediaRoutes } from './media.ts'
 import { messageSearchRoutes } from './message-search.ts'
 import { miscRoutes } from './misc.ts'
+import { moderationRoutes } from './moderation.ts'
 import { mutualRoomRoutes } from './mutual-rooms.ts'
 import { noticeRoutes } from './notices.ts'
 import { oldSyncRoutes } from './old-sync.ts'
@@ -81,6 +82,7 @@ export function createRoutes(needs: RouteNeeds): readonly Route[] {
     ...threadRoutes(needs),
     ...mediaRoutes(needs),
     ...adminRoutes(needs),
+    ...moderationRoutes(needs),
     ...federationAdminRoutes(needs),
     ...roomAdminRoutes(needs),
     ...noticeRoutes(needs),

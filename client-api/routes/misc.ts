@@ -9,8 +9,11 @@ import { transportsOf } from './calls.ts'
 /** What the server is and can do, and what it has to answer though it does not do it. */
 export const miscRoutes = ({ config, addresses }: Pick<ClientApiNeeds, 'config' | 'addresses'>) => [
   openRoute(api.getVersions, () => ({ versions, unstable_features: featuresOf(config) })),
-  route(api.getCapabilities, () => ({
-    capabilities: capabilitiesOf(config.defaultRoomVersion, addresses.enabled),
+  route(api.getCapabilities, (_, { admin }) => ({
+    capabilities: {
+      ...capabilitiesOf(config.defaultRoomVersion, addresses.enabled),
+      ...(admin && { 'm.account_moderation': { suspend: true, lock: true } }),
+    },
   })),
   openRoute(api.getWellKnownClient, ({ from }) => ({
     'm.homeserver': { base_url: config.publicBaseUrl || from.baseUrl },

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { notFound } from '../../spec/errors.ts'
 import { parseEventId, parseUserId } from '../../spec/ids.ts'
 import { testServer } from '../test-server.ts'
 import { sendingRoutes } from './sending.ts'
@@ -23,6 +24,9 @@ function setUp() {
       redact: async (who, ...rest) => {
         asked.push(['redact', who.user, ...rest])
         return eventId
+      },
+      event: async () => {
+        throw notFound('Event')
       },
     },
     delays: {

@@ -2,17 +2,18 @@ import type { Delays } from '../../homeserver/delays/delays.ts'
 import type { Draft, Requester, Rooms, TxnKey } from '../../homeserver/rooms/rooms.ts'
 import * as api from '../../spec/api/client/sending.ts'
 import { MatrixError } from '../../spec/errors.ts'
-import { type EventId, parseDeviceId, parseEventId } from '../../spec/ids.ts'
+import { type EventId, parseDeviceId, parseEventId, type RoomId } from '../../spec/ids.ts'
 import { type JsonObject, stringAt } from '../../spec/json.ts'
 import { given } from '../given.ts'
 import { route } from '../router.ts'
+import { userSuspended } from '../standing.ts'
 
 /** Events into rooms. */
 export const sendingRoutes = ({
   rooms,
   delays,
 }: {
-  readonly rooms: Pick<Rooms, 'send' | 'redact'>
+  readonly rooms: Pick<Rooms, 'send' | 'redact' | 'event'>
   readonly delays: Pick<Delays, 'add'>
 }) => [
   route(api.sendMessage, async ({ params, query, body }, who) => {
@@ -23,23 +24,44 @@ export const sendingRoutes = ({
     const redacts = type === 'm.room.redaction' ? stringAt(content, 'redacts') : undefined
     if (redacts !== undefined) {
       const reason = stringAt(content, 'reason')
-      return sent(await rooms.redact(who, room, parseEventId(redacts), reason, txn))
+      const event = parseEventId(redacts)
+      if (who.restriction === 'suspended') await requireOwn(rooms, who, room, event)
+      return sent(await rooms.redact(who, room, event, reason, txn))
     }
+    if (who.restriction === 'suspended') throw userSuspended()
     const draft = { room, type, content, txn, ...timestamp(who, query) }
     return await send({ rooms, delays }, who, draft, query)
   }),
   route(api.setState, async ({ params, query, body }, who) => {
     const { roomId: room, eventType: type, stateKey } = params
     const content = contentOf(body, query)
+    if (who.restriction === 'suspended' && !isOwnLeave(who, type, stateKey, content))
+      throw userSuspended()
     const draft = { room, type, stateKey, content, ...timestamp(who, query) }
     return await send({ rooms, delays }, who, draft, query)
   }),
   route(api.redactEvent, async ({ params, body }, who) => {
     const { roomId: room, eventId, txnId } = params
+    if (who.restriction === 'suspended') await requireOwn(rooms, who, room, eventId)
     const txn = txnKey(who, `redact/${room}/${eventId}`, txnId)
     return sent(await rooms.redact(who, room, eventId, body.reason, txn))
   }),
 ]
+
+/** Who is suspended can take back what they said, and what nobody else said. */
+async function requireOwn(
+  rooms: Pick<Rooms, 'event'>,
+  who: Requester,
+  room: RoomId,
+  id: EventId,
+): Promise<void> {
+  const { event } = await rooms.event(who, room, id)
+  if (event.pdu.sender !== who.user) throw userSuspended()
+}
+
+function isOwnLeave(who: Requester, type: string, stateKey: string, content: JsonObject): boolean {
+  return type === 'm.room.member' && stateKey === who.user && content['membership'] === 'leave'
+}
 
 interface Delay {
   readonly 'org.matrix.msc4140.delay'?: number

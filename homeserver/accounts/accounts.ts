@@ -31,6 +31,10 @@ interface Account {
   readonly guest: boolean
   readonly deactivated: boolean
   readonly erased: boolean
+  /** Its sessions are refused until it is not. */
+  readonly locked: boolean
+  /** It can read, and little else. */
+  readonly suspended: boolean
   readonly hasPassword: boolean
   /** Id of the application service that made it. */
   readonly appservice?: string
@@ -62,6 +66,8 @@ export interface Accounts {
   deactivate(user: UserId, options: { erase: boolean }): Promise<void>
   isAdmin(user: UserId): Promise<boolean>
   setAdmin(user: UserId, admin: boolean): Promise<void>
+  /** Takes a thing from an account for a while, or gives it back; in force in every process with the log. */
+  restrict(user: UserId, how: { locked: boolean } | { suspended: boolean }): Promise<void>
   hasAdmin(): Promise<boolean>
   /** Local users whose localpart or display name begins with `term`. */
   search(
@@ -211,6 +217,9 @@ export function createAccounts(needs: AccountsNeeds): Accounts {
     },
     isAdmin: async (user) => (await queries.findUser(db, user))?.admin === true,
     setAdmin: async (user, admin) => await change(user, { admin }),
+    async restrict(user, how) {
+      await change(user, {}, { user_restriction: [{ user_id: user, ...how }] })
+    },
     hasAdmin: () => queries.hasAdmin(db),
     async search(term, limit) {
       const rows = await queries.searchUsers(db, term, limit)
@@ -253,6 +262,8 @@ function accountOf(row: queries.UserRow): Account {
     guest: row.guest,
     deactivated: row.deactivated_at !== null,
     erased: row.erased,
+    locked: row.locked,
+    suspended: row.suspended,
     hasPassword: row.password_hash !== null,
     createdAt: row.created_at,
     ...(row.appservice === null ? {} : { appservice: row.appservice }),

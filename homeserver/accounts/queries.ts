@@ -11,11 +11,14 @@ export interface UserRow {
   readonly appservice: string | null
   readonly deactivated_at: number | null
   readonly erased: boolean
+  readonly locked: boolean
+  readonly suspended: boolean
 }
 
 export async function findUser(db: Db, user: UserId): Promise<UserRow | undefined> {
   const [row] = await db<UserRow>`
-    select user_id, password_hash, created_at, admin, guest, appservice, deactivated_at, erased
+    select user_id, password_hash, created_at, admin, guest, appservice, deactivated_at, erased,
+      locked, suspended
     from users where user_id = ${user}`
   return row
 }
@@ -23,7 +26,7 @@ export async function findUser(db: Db, user: UserId): Promise<UserRow | undefine
 /** False when the id was taken before. */
 export async function insertUser(
   db: Db,
-  user: Omit<UserRow, 'deactivated_at' | 'erased'>,
+  user: Omit<UserRow, 'deactivated_at' | 'erased' | 'locked' | 'suspended'>,
 ): Promise<boolean> {
   const rows = await db`
     insert into users (user_id, password_hash, created_at, admin, guest, appservice)
@@ -156,13 +159,15 @@ export interface TokenRow {
   readonly admin: boolean
   readonly guest: boolean
   readonly deactivated: boolean
+  readonly locked: boolean
+  readonly suspended: boolean
   readonly previous_hash: string | null
 }
 
 export async function findToken(db: Db, hash: string): Promise<TokenRow | undefined> {
   const [row] = await db<TokenRow>`
     select t.user_id, t.device_id, t.expires_at, u.admin, u.guest,
-      u.deactivated_at is not null as deactivated, r.previous_hash
+      u.locked, u.suspended, u.deactivated_at is not null as deactivated, r.previous_hash
     from access_tokens t
     join users u on u.user_id = t.user_id
     left join refresh_tokens r on r.token_hash = t.refresh_hash
@@ -170,12 +175,16 @@ export async function findToken(db: Db, hash: string): Promise<TokenRow | undefi
   return row
 }
 
-export async function findRefreshToken(
-  db: Db,
-  hash: string,
-): Promise<{ user_id: UserId; device_id: DeviceId; previous_hash: string | null } | undefined> {
-  const [row] = await db<{ user_id: UserId; device_id: DeviceId; previous_hash: string | null }>`
-    select t.user_id, t.device_id, t.previous_hash from refresh_tokens t
+interface RefreshTokenRow {
+  readonly user_id: UserId
+  readonly device_id: DeviceId
+  readonly previous_hash: string | null
+  readonly locked: boolean
+}
+
+export async function findRefreshToken(db: Db, hash: string): Promise<RefreshTokenRow | undefined> {
+  const [row] = await db<RefreshTokenRow>`
+    select t.user_id, t.device_id, t.previous_hash, u.locked from refresh_tokens t
     join users u on u.user_id = t.user_id and u.deactivated_at is null
     where t.token_hash = ${hash}`
   return row

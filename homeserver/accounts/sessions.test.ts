@@ -98,6 +98,38 @@ describe('the end of a session', () => {
   })
 })
 
+describe('a restriction', () => {
+  it('is in force in other processes, refuses new tokens, and can be taken back', async () => {
+    const carol = await test.accounts.register({ localpart: 'carol' })
+    const log = await openTestLog(test.database.db)
+    const elsewhere = createSessions({
+      ...{ db: test.database.db, log: log.writer, tail: log.tail, clock: test.clock },
+      random: systemRandom,
+      deviceLists: { deleted: async () => [], renamed: async () => [] },
+    })
+    const session = await test.sessions.login({ user: carol, refreshToken: true })
+    const there = async () => {
+      await log.tail.reached(test.log.tail.position, 5_000)
+      return (await elsewhere.authenticate(session.accessToken))?.restriction
+    }
+    expect(await there()).toBeUndefined()
+    await test.accounts.restrict(carol, { suspended: true })
+    expect(await there()).toBe('suspended')
+    await test.accounts.restrict(carol, { locked: true })
+    expect(await there()).toBe('locked')
+    const refused = { errcode: 'M_USER_LOCKED', fields: { soft_logout: true } }
+    await expect(test.sessions.login({ user: carol })).rejects.toMatchObject(refused)
+    const { refreshToken = '' } = session
+    await expect(test.sessions.refresh(refreshToken)).rejects.toMatchObject(refused)
+    await test.accounts.restrict(carol, { locked: false })
+    expect(await there()).toBe('suspended')
+    await test.accounts.restrict(carol, { suspended: false })
+    expect(await there()).toBeUndefined()
+    await elsewhere[Symbol.asyncDispose]()
+    await log[Symbol.asyncDispose]()
+  })
+})
+
 describe('refreshing', () => {
   it('lets the old tokens live until a new one is used', async () => {
     const first = await test.sessions.login({ user: alice, refreshToken: true })

@@ -2,7 +2,7 @@
  * Owns devices and the tokens that speak for them. A token is random, only its hash is stored, and what it stands
  * for is cached in every process; ending it goes through the log, so that it is refused everywhere within a second.
  */
-import { MatrixError, notFound } from '../../spec/errors.ts'
+import { MatrixError, notFound, userLocked } from '../../spec/errors.ts'
 import { type DeviceId, isDeviceId, type UserId } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
 import type { Database } from '../database/database.ts'
@@ -44,13 +44,14 @@ export interface Device {
 }
 
 export interface Sessions extends AsyncDisposable {
+  /** @throws MatrixError M_USER_LOCKED while the account is locked */
   login(request: LoginRequest): Promise<Tokens & { readonly deviceId: DeviceId }>
   /** Undefined for an unknown token; throws M_UNKNOWN_TOKEN with soft_logout for one that can be refreshed. */
   authenticate(token: string): Promise<Requester | undefined>
   logout(who: Requester): Promise<void>
   /** Ends every device of a user but `except`. */
   logoutAll(user: UserId, except?: DeviceId): Promise<void>
-  /** Throws M_UNKNOWN_TOKEN for a refresh token that is unknown or was replaced by one in use. */
+  /** Throws M_UNKNOWN_TOKEN for a refresh token that is unknown or was replaced by one in use, M_USER_LOCKED. */
   refresh(refreshToken: string): Promise<Tokens>
   devices(user: UserId): Promise<readonly Device[]>
   /** Throws M_NOT_FOUND. */
@@ -128,8 +129,13 @@ export function createSessions(needs: SessionsNeeds): Sessions {
       device: row.device_id,
       guest: row.guest,
       admin: row.admin,
+      ...restrictionOf(row),
     }
     return row.expires_at === null ? { requester } : { requester, expiresAt: row.expires_at }
+  }
+
+  async function requireUnlocked(user: UserId): Promise<void> {
+    if ((await queries.findUser(db, user))?.locked === true) throw userLocked()
   }
 
   function newTokens(refreshable: boolean): Tokens & { row: JsonObject } {
@@ -167,6 +173,7 @@ export function createSessions(needs: SessionsNeeds): Sessions {
       requireStorable('device_id', device, 255)
       const name = initialDisplayName ?? null
       if (name !== null) requireStorable('initial_device_display_name', name, displayNameBytesMax)
+      await requireUnlocked(user)
       const known = await deviceIds(user)
       if (known.length >= devicesMax && !known.includes(device)) {
         throw new MatrixError('M_RESOURCE_LIMIT_EXCEEDED', `more than ${devicesMax} devices`, {
@@ -200,6 +207,7 @@ export function createSessions(needs: SessionsNeeds): Sessions {
       const previous = hashOf(refreshToken)
       const found = await queries.findRefreshToken(db, previous)
       if (found === undefined) throw new MatrixError('M_UNKNOWN_TOKEN', 'unknown refresh token')
+      if (found.locked) throw userLocked()
       const { row, ...tokens } = newTokens(true)
       const next = {
         user_id: found.user_id,
@@ -254,6 +262,11 @@ export function createSessions(needs: SessionsNeeds): Sessions {
       ...(at === null ? {} : { lastSeenTs: at }),
     }
   }
+}
+
+function restrictionOf({ locked, suspended }: queries.TokenRow): Pick<Requester, 'restriction'> {
+  if (locked) return { restriction: 'locked' }
+  return suspended ? { restriction: 'suspended' } : {}
 }
 
 function newDeviceId(random: Random): string {

@@ -12,6 +12,8 @@ export interface Requester {
   readonly admin: boolean
   /** Id of the application service whose token this is. */
   readonly appservice?: string
+  /** What an administrator has taken from the account for a while. */
+  readonly restriction?: 'locked' | 'suspended'
 }
 
 export type Membership = 'join' | 'invite' | 'leave' | 'ban' | 'knock'

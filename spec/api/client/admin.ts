@@ -62,7 +62,7 @@ export const whois = endpoint({
   auth: 'token',
   rateLimit: 'read',
   errors: ['M_FORBIDDEN', 'M_NOT_FOUND'],
-  paths: ['/_matrix/client/v3/admin/whois/{userId}'],
+  paths: ['/_matrix/client/v3/admin/whois/{userId}', '/_synapse/admin/v1/whois/{userId}'],
   params: { userId: userIdSchema },
   reply: z.object({
     user_id: userIdSchema,
@@ -72,4 +72,50 @@ export const whois = endpoint({
     ),
   }),
   spec: 'client-server-api/#get_matrixclientv3adminwhoisuserid',
+})
+
+const moderation = {
+  auth: 'admin',
+  errors: ['M_FORBIDDEN', 'M_NOT_FOUND', 'M_INVALID_PARAM'],
+  params: { userId: userIdSchema },
+} as const
+const lock = z.object({ locked: z.boolean() })
+const suspension = z.object({ suspended: z.boolean() })
+
+export const getLock = endpoint({
+  ...moderation,
+  name: 'getLock',
+  method: 'GET',
+  rateLimit: 'read',
+  paths: ['/_matrix/client/v1/admin/lock/{userId}'],
+  reply: lock,
+})
+
+export const setLock = endpoint({
+  ...moderation,
+  name: 'setLock',
+  method: 'PUT',
+  rateLimit: 'write',
+  paths: ['/_matrix/client/v1/admin/lock/{userId}'],
+  body: lock,
+  reply: lock,
+})
+
+export const getSuspension = endpoint({
+  ...moderation,
+  name: 'getSuspension',
+  method: 'GET',
+  rateLimit: 'read',
+  paths: ['/_matrix/client/v1/admin/suspend/{userId}'],
+  reply: suspension,
+})
+
+export const setSuspension = endpoint({
+  ...moderation,
+  name: 'setSuspension',
+  method: 'PUT',
+  rateLimit: 'write',
+  paths: ['/_matrix/client/v1/admin/suspend/{userId}'],
+  body: suspension,
+  reply: suspension,
 })
