@@ -95,6 +95,25 @@ describe('delayed events', () => {
     expect(await notesIn(room)).toEqual([])
   })
 
+  it('take back what they redact when their time comes', async () => {
+    const clock = new FakeClock()
+    await using process = await open(clock)
+    const room = await here.rooms.create(alice, {})
+    const said = await here.rooms.send(alice, note(room, 1))
+    const isRedacted = async () => {
+      return (await here.events.get([said])).get(said)?.redactedBy !== undefined
+    }
+    const redaction = { room, type: 'm.room.redaction', content: { redacts: said } }
+    await process.delays.add(alice, redaction, 30_000)
+    await clock.advance(20_000)
+    expect(await isRedacted()).toBe(false)
+    await until(clock, isRedacted)
+    const wrong = { ...redaction, content: { redacts: 'nothing' } }
+    await expect(process.delays.add(alice, wrong, 10)).rejects.toMatchObject({
+      errcode: 'M_INVALID_PARAM',
+    })
+  })
+
   it('are bounded in length and number, and for members only', async () => {
     await using process = await open(new FakeClock(), { delayMaxMs: 5_000, perUserMax: 1 })
     const { delays } = process

@@ -16,7 +16,7 @@ import type { Draft, Memberships, Requester, Rooms } from '../rooms/rooms.ts'
 import type { LogWriter } from '../stream/log.ts'
 import { firstAnswer, refusal } from '../stream/settled.ts'
 import * as queries from './queries.ts'
-import { createDelaySending } from './sending.ts'
+import { createDelaySending, redactedBy } from './sending.ts'
 
 /** A delayed event as its sender sees it; times in milliseconds. */
 export interface DelayedEvent {
@@ -58,7 +58,7 @@ interface Needs {
   readonly random: Random
   readonly writer: Pick<LogWriter, 'write'>
   readonly log: Logger
-  readonly rooms: Pick<Rooms, 'send'>
+  readonly rooms: Pick<Rooms, 'send' | 'redact'>
   readonly events: Pick<Events, 'currentEntry'>
   readonly memberships: Pick<Memberships, 'isJoined'>
   /** Longest delay in ms; 0 allows none. */
@@ -150,15 +150,17 @@ async function store(needs: Needs, who: Requester, draft: Draft, delayMs: number
 async function requireAllowed(
   { db, clock, memberships, delayMaxMs, perUserMax }: Needs,
   { user }: Requester,
-  { room, content, stateKey, type }: Draft,
+  draft: Draft,
   delayMs: number,
 ): Promise<void> {
+  const { room, content, stateKey, type } = draft
   if (delayMaxMs === 0) throw forbidden('This server does not delay events')
   if (delayMs > delayMaxMs) throw tooLong(delayMs, delayMaxMs)
   if (type === 'm.room.create') throw forbidden('A room is created once')
   if (type === 'm.room.member' && stateKey === undefined) {
     throw new MatrixError('M_BAD_JSON', 'a membership is a state event')
   }
+  redactedBy(draft)
   if (Buffer.byteLength(lenientCanonicalJson(content)) > contentBytesMax) {
     throw new MatrixError('M_TOO_LARGE', `content: larger than ${contentBytesMax} bytes`)
   }

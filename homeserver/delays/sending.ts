@@ -1,6 +1,7 @@
 /** Sends delayed events when their time has come: by whichever process is first, in order within a room, once. */
 import { MatrixError } from '../../spec/errors.ts'
-import { parseDeviceId } from '../../spec/ids.ts'
+import { parseDeviceId, parseEventId } from '../../spec/ids.ts'
+import { type JsonObject, stringAt } from '../../spec/json.ts'
 import type { Database } from '../database/database.ts'
 import { storedObject } from '../database/stored-text.ts'
 import type { Clock } from '../platform/clock.ts'
@@ -27,7 +28,7 @@ export interface SendingNeeds {
   readonly db: Database
   readonly clock: Clock
   readonly log: Logger
-  readonly rooms: Pick<Rooms, 'send'>
+  readonly rooms: Pick<Rooms, 'send' | 'redact'>
   /** Has somebody else set the state meanwhile. */
   readonly isSuperseded: (row: queries.DelayedRow) => Promise<boolean>
 }
@@ -80,7 +81,7 @@ class Sender implements DelaySending {
   async send(row: queries.DelayedRow): Promise<void> {
     const { db, rooms, isSuperseded } = this.#needs
     try {
-      if (!(await isSuperseded(row))) await rooms.send(senderOf(row), draftOf(row))
+      if (!(await isSuperseded(row))) await sendNow(rooms, row)
     } catch (error) {
       if (!isRefusal(error)) {
         await this.#giveBack(row, error)
@@ -142,6 +143,29 @@ class Sender implements DelaySending {
     await queries.returnDelayed(db, id, at)
     this.expect(at)
   }
+}
+
+/** What a redaction takes back; nothing for any other event. @throws MatrixError M_INVALID_PARAM */
+export function redactedBy({
+  type,
+  stateKey,
+  content,
+}: {
+  readonly type: string
+  readonly stateKey?: string
+  readonly content: JsonObject
+}) {
+  if (type !== 'm.room.redaction' || stateKey !== undefined) return undefined
+  const redacts = stringAt(content, 'redacts')
+  return redacts === undefined ? undefined : parseEventId(redacts)
+}
+
+/** A redaction sent as any other event is one all the same. */
+async function sendNow(rooms: SendingNeeds['rooms'], row: queries.DelayedRow): Promise<void> {
+  const [who, draft] = [senderOf(row), draftOf(row)]
+  const redacts = redactedBy(draft)
+  if (redacts === undefined) await rooms.send(who, draft)
+  else await rooms.redact(who, draft.room, redacts, stringAt(draft.content, 'reason'), draft.txn)
 }
 
 /** What the room does not take now, it will not take later. */
