@@ -67,6 +67,16 @@ describe('sending', () => {
     expect(asked).toEqual([['delay', '@alice:example.org', draft, 500]])
   })
 
+  it('redacts later what is to be redacted later', async () => {
+    const { asked, server } = setUp()
+    await using api = await server
+    const path = `/v3/rooms/${room}/send/m.room.redaction/t1?org.matrix.msc4140.delay=500`
+    const content = { redacts: '$said' }
+    const answer = await api.ask('PUT', path, { token: 'alice', body: content })
+    expect(answer).toMatchObject({ status: 200, json: { delay_id: 'a-delay' } })
+    expect(asked).toMatchObject([['delay', '@alice:example.org', { content }, 500]])
+  })
+
   it('takes no empty body for content', async () => {
     const { asked, server } = setUp()
     await using api = await server

@@ -21,7 +21,8 @@ export const sendingRoutes = ({
     const txn = txnKey(who, `send/${room}/${type}`, txnId)
     // A redaction sent as any other event is one all the same.
     const content = contentOf(body, query)
-    const redacts = type === 'm.room.redaction' ? stringAt(content, 'redacts') : undefined
+    const isNow = type === 'm.room.redaction' && query['org.matrix.msc4140.delay'] === undefined
+    const redacts = isNow ? stringAt(content, 'redacts') : undefined
     if (redacts !== undefined) {
       const reason = stringAt(content, 'reason')
       const event = parseEventId(redacts)
