@@ -62,6 +62,8 @@ const nobody: ReadonlySet<ServerName> = new Set()
 export function createPartialRooms({ db, tail, clock }: Needs): PartialRooms {
   /** Undefined: partial. */
   const rooms = new Map<RoomId, Position | undefined>()
+  /** Those that are partial now: few, where the others are all that ever were. */
+  const open = new Set<RoomId>()
   /** What the tail brought; it is newer than what is read. */
   const told = new Set<RoomId>()
   const servers = new Map<RoomId, Promise<ReadonlySet<ServerName>>>()
@@ -71,7 +73,7 @@ export function createPartialRooms({ db, tail, clock }: Needs): PartialRooms {
   let isLoaded = false
 
   const view: PartialView = {
-    has: (room) => rooms.has(room) && rooms.get(room) === undefined,
+    has: (room) => open.has(room),
     completedAt: (room) => rooms.get(room),
   }
 
@@ -85,8 +87,14 @@ export function createPartialRooms({ db, tail, clock }: Needs): PartialRooms {
 
   async function load(): Promise<void> {
     for (const { room_id: room, completed } of await partialRooms(db))
-      if (isRoomId(room) && !told.has(room)) rooms.set(room, completed ?? undefined)
+      if (isRoomId(room) && !told.has(room)) note(room, completed ?? undefined)
     isLoaded = true
+  }
+
+  function note(room: RoomId, completed: Position | undefined): void {
+    rooms.set(room, completed)
+    if (completed === undefined) open.add(room)
+    else open.delete(room)
   }
 
   async function readServers(room: RoomId): Promise<ReadonlySet<ServerName>> {
@@ -97,7 +105,7 @@ export function createPartialRooms({ db, tail, clock }: Needs): PartialRooms {
     if (room === undefined) return
     told.add(room)
     servers.delete(room)
-    rooms.set(room, isBegun ? undefined : position)
+    note(room, isBegun ? undefined : position)
     if (isBegun) for (const listener of listeners) listener(room)
     else for (const wake of waiting.get(room) ?? []) wake()
   }
@@ -140,7 +148,7 @@ export function createPartialRooms({ db, tail, clock }: Needs): PartialRooms {
     },
     async all() {
       if (!isLoaded) await loaded()
-      return [...rooms.keys()].filter((room) => view.has(room))
+      return [...open]
     },
     async complete(room, timeoutMs) {
       if (!(await isPartial(room))) return true
