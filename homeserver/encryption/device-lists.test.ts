@@ -3,6 +3,7 @@ import { MatrixError } from '../../spec/errors.ts'
 import { parseDeviceId, parseUserId, type UserId } from '../../spec/ids.ts'
 import type { JsonObject } from '../../spec/json.ts'
 import { createDeviceLists } from './device-lists.ts'
+import { refreshLimits } from './list-refresh.ts'
 import {
   crossSigningKey,
   deviceKeys,
@@ -300,6 +301,35 @@ describe('a list of another server’s user, asked for again', () => {
     await test.encryption.listRefresh.round()
     expect(isTold(user)).toBe(true)
     expect(await devices()).toEqual(['ONE', 'TWO'])
+    expect(says.asked).toBe(asked + 1)
+  })
+
+  it('comes soon after an update that does not follow on what is kept', async () => {
+    const { user, says, devices } = await follow('gap')
+    await devices()
+    const { asked } = says
+    says.devices.push('TWO', 'THREE')
+    says.stream = 3
+    test.encryption.listRefresh.start()
+    try {
+      const device_id = 'THREE'
+      await test.deviceLists.onRemoteDeviceListUpdate(far, {
+        ...{ user_id: user, device_id, stream_id: 3, prev_id: [2] },
+        keys: deviceKeys({ user, device: parseDeviceId(device_id) }),
+      })
+      const isAsked = async () => {
+        await test.clock.advance(refreshLimits.soonMs)
+        return says.asked
+      }
+      await expect.poll(isAsked, { timeout: 10_000 }).toBe(asked + 1)
+      const isKept = async () =>
+        await test.database.db`
+          select fresh from remote_device_lists where user_id = ${user} and stream_id = 3`
+      await expect.poll(isKept, { timeout: 10_000 }).toEqual([{ fresh: true }])
+    } finally {
+      test.encryption.listRefresh[Symbol.dispose]()
+    }
+    expect(await devices()).toEqual(['ONE', 'TWO', 'THREE'])
     expect(says.asked).toBe(asked + 1)
   })
 

@@ -133,8 +133,7 @@ export function createDeviceLists(needs: DeviceListsNeeds): DeviceLists {
   }
 
   /**
-   * Goes into what is kept when it follows on it. Otherwise updates were lost, and the list is asked for anew the
-   * next time that somebody wants it.
+   * Goes into what is kept when it follows on it. Otherwise updates were lost, and the list is asked for anew.
    */
   async function onRemoteDeviceListUpdate(origin: ServerName, content: JsonObject): Promise<void> {
     const user = await userOfInterest(origin, content)

@@ -1,12 +1,12 @@
 /**
- * Asks again for the device lists of other servers' users: those that could not be had, until they are; those that are
- * kept, once a day, since nothing else tells of an update that was lost after all others.
+ * Asks again for the device lists of other servers' users: those of which an update was lost, soon; those that could
+ * not be had, until they are; those that are kept, once a day, since nothing else tells of an update that was lost after all others.
  */
 import { type ServerName, serverOfUser, type UserId } from '../../spec/ids.ts'
 import type { Database } from '../database/database.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Logger } from '../platform/log.ts'
-import type { LogWriter } from '../stream/log.ts'
+import type { LogRow, LogWriter, Tail } from '../stream/log.ts'
 import { writeDone } from '../stream/settled.ts'
 import { listEntry } from './device-lists.ts'
 import { grouped } from './grouped.ts'
@@ -15,6 +15,8 @@ import type { RemoteKeys } from './remote-keys.ts'
 
 export const refreshLimits = {
   everyMs: 30_000,
+  /** How long after news of other servers' devices it is looked whether some were lost. */
+  soonMs: 1_000,
   /** Lists that a process asks for in one round. */
   perRound: 50,
   /** No other process asks for a list within this. */
@@ -26,7 +28,9 @@ export const refreshLimits = {
 interface Needs {
   readonly db: Database
   readonly log: Pick<LogWriter, 'write'>
-  readonly clock: Pick<Clock, 'now' | 'every'>
+  readonly tail: Pick<Tail, 'subscribe'>
+  readonly serverName: ServerName
+  readonly clock: Pick<Clock, 'now' | 'every' | 'sleep'>
   readonly remoteKeys: Pick<RemoteKeys, 'refresh' | 'isTracked'>
   readonly logger: Logger
 }
@@ -38,9 +42,11 @@ export interface ListRefresh extends Disposable {
 }
 
 export function createListRefresh(needs: Needs): ListRefresh {
-  const { db, log, clock, remoteKeys, logger } = needs
-  let ticker: Disposable | undefined
+  const { db, log, clock, remoteKeys, logger, serverName } = needs
+  const stop = new AbortController()
+  let subscriptions: readonly Disposable[] = []
   let isRunning = false
+  let isSoon = false
 
   async function askServer(server: ServerName, lists: readonly queries.DueList[]): Promise<void> {
     const wanted: queries.DueList[] = []
@@ -82,13 +88,32 @@ export function createListRefresh(needs: Needs): ListRefresh {
       })
   }
 
+  const isOfOthers = ({ kind, user }: LogRow) =>
+    kind === 'deviceList' && user !== undefined && serverOfUser(user) !== serverName
+
+  function onRows(rows: readonly LogRow[]): void {
+    if (isSoon || !rows.some(isOfOthers)) return
+    isSoon = true
+    clock.sleep(refreshLimits.soonMs, stop.signal).then(
+      () => {
+        isSoon = false
+        tick()
+      },
+      () => {},
+    )
+  }
+
   return {
     round,
     start() {
-      ticker = clock.every(refreshLimits.everyMs, tick)
+      subscriptions = [
+        clock.every(refreshLimits.everyMs, tick),
+        needs.tail.subscribe('lost device lists', onRows),
+      ]
     },
     [Symbol.dispose]() {
-      ticker?.[Symbol.dispose]()
+      stop.abort()
+      for (const subscription of subscriptions) subscription[Symbol.dispose]()
     },
   }
 }
