@@ -18,8 +18,8 @@ export const askingLimits = {
 } as const
 
 export interface Asking extends AsyncDisposable {
-  /** Rejects unless the service has taken the transaction. */
-  push(service: Appservice, txn: number, body: string): Promise<void>
+  /** Rejects unless the service has taken the transaction; also when `signal` is aborted. */
+  push(service: Appservice, txn: number, body: string, signal?: AbortSignal): Promise<void>
   /** Answers how long it took. @throws MatrixError as the specification has it */
   ping(service: Appservice, transactionId: string | undefined): Promise<number>
   /** Has a service made the user, or the alias, now that it was asked for. */
@@ -40,6 +40,7 @@ interface Request {
   readonly query?: Readonly<Record<string, string>>
   readonly body?: string
   readonly timeoutMs: number
+  readonly signal?: AbortSignal
 }
 
 /** {@link https://spec.matrix.org/v1.19/application-service-api/#homeserver---application-service-api} */
@@ -64,7 +65,7 @@ export function createAsking({
   async function send(
     { url, hsToken }: Appservice,
     base: string,
-    { method, path, query, body, timeoutMs }: Request,
+    { method, path, query, body, timeoutMs, signal }: Request,
   ): Promise<GuardedReply> {
     if (url === undefined) throw new MatrixError('M_URL_NOT_SET', 'the service has no URL')
     const search = new URLSearchParams(query).toString()
@@ -79,6 +80,7 @@ export function createAsking({
       ...(body !== undefined && { body }),
       timeoutMs,
       replyBytesMax: askingLimits.replyBytesMax,
+      ...(signal && { signal }),
     })
   }
 
@@ -94,10 +96,11 @@ export function createAsking({
   }
 
   return {
-    async push(service, txn, body) {
+    async push(service, txn, body, signal) {
       const { transactionMs: timeoutMs } = askingLimits
       const path = ['transactions', String(txn)]
-      const reply = await ask(service, { method: 'PUT', path, body, timeoutMs })
+      const request = { method: 'PUT', path, body, timeoutMs, ...(signal && { signal }) } as const
+      const reply = await ask(service, request)
       if (reply.status !== 200) throw new Error(`${service.id} answered ${reply.status}`)
     },
     async ping(service, transactionId) {

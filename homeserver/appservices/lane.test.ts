@@ -48,7 +48,7 @@ function setUp(id: string) {
   const clock = new FakeClock()
   const rows: LogRow[] = []
   const heard: { txn: number; body: string }[] = []
-  const state = { refuses: 0, position: 0 }
+  const state = { refuses: 0, position: 0, isStuck: false }
   const tail = {
     get position() {
       return state.position
@@ -64,7 +64,8 @@ function setUp(id: string) {
       {
         ...{ db: test.db, clock, log: silentLogger, tail },
         asking: {
-          async push(_, txn, body) {
+          async push(_, txn, body, signal) {
+            if (state.isStuck) await clock.sleep(60_000, signal)
             if (state.refuses > 0) {
               state.refuses -= 1
               throw new Error('not now')
@@ -156,6 +157,18 @@ describe('what an application service is told', () => {
     second.lane.wake()
     await expect.poll(told, within).toEqual([1, 2, 3])
     await second.lane[Symbol.asyncDispose]()
+  })
+
+  it('holds up no process that ends, however long the service takes', async () => {
+    const { clock, process, append, state, told } = setUp('stuck')
+    const { lane } = process()
+    lane.wake()
+    await expect.poll(async () => (await streams('stuck')).length, within).toBe(1)
+    state.isStuck = true
+    lane.onRows([append(1)])
+    await expect.poll(() => clock.waiting, within).toBe(1)
+    await lane[Symbol.asyncDispose]()
+    expect([told(), clock.waiting]).toEqual([[], 0])
   })
 
   it('is looked at anew by a process that tells the service again', async () => {

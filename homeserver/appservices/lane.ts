@@ -138,7 +138,7 @@ class ServiceLane implements Lane {
     const stream = this.#stream ?? (await queries.openStream(db, id, tail.position))
     this.#stream = stream
     if (stream.body !== null) {
-      await asking.push(this.#service, stream.txn, stream.body)
+      await asking.push(this.#service, stream.txn, stream.body, this.#stopping.signal)
       await queries.closeTransaction(db, id, stream.txn)
       this.#stream = { ...stream, body: null }
       if (this.#failures > 0) log.info({ service: id }, 'application service answers again')
@@ -215,6 +215,8 @@ class ServiceLane implements Lane {
   }
 
   #fail(error: unknown): void {
+    // What was not taken is sent again by whoever comes next.
+    if (this.#stopping.signal.aborted) return
     const { clock, log } = this.#needs
     const { retryMinMs, retryMaxMs } = laneLimits
     this.#failures += 1
