@@ -30,6 +30,8 @@ export default defineConfig({
           globalSetup: ['homeserver/database/test-cluster.ts'],
           testTimeout: 30_000,
           hookTimeout: 60_000,
+          // Some measure how long things take; a second try is said in the summary.
+          retry: process.env['CI'] ? 1 : 0,
         },
       },
       'conformance-tests/vitest.config.ts',
