@@ -1,5 +1,6 @@
 import { createServer as createHttpServer } from 'node:http'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createLoginTokens } from '../homeserver/accounts/login-tokens.ts'
 import { createOpenid } from '../homeserver/accounts/openid.ts'
 import {
   testServer as serverName,
@@ -112,6 +113,7 @@ async function start() {
     networks: noNetworks,
     previews: noPreviews,
     openid: createOpenid({ ...common, random: systemRandom }),
+    loginTokens: createLoginTokens({ ...common, random: systemRandom }),
     memberships,
     remote,
     destinations: createAdministration({

@@ -2,6 +2,7 @@ import type { AccountData } from '../homeserver/accounts/account-data.ts'
 import type { Accounts } from '../homeserver/accounts/accounts.ts'
 import type { Addresses } from '../homeserver/accounts/addresses.ts'
 import type { InteractiveAuth } from '../homeserver/accounts/interactive-auth.ts'
+import type { LoginTokens } from '../homeserver/accounts/login-tokens.ts'
 import type { Openid } from '../homeserver/accounts/openid.ts'
 import type { Profiles } from '../homeserver/accounts/profiles.ts'
 import type { Sessions } from '../homeserver/accounts/sessions.ts'
@@ -59,6 +60,8 @@ export interface ClientApiConfig
   > {
   /** Whether a new account needs a mail address. */
   readonly registrationNeedsAddress?: boolean
+  /** Whether who is signed in may let another device in by a token. */
+  readonly loginTokens?: boolean
   /** What opens registration when it takes tokens. */
   readonly registrationTokens?: readonly string[]
   /** Host and port for other servers, when they are not where the server name says. */
@@ -105,6 +108,7 @@ export interface ClientApiNeeds {
   readonly spaces: Spaces
   readonly search: Pick<Search, 'messages' | 'people'>
   readonly openid: Openid
+  readonly loginTokens: LoginTokens
   readonly media: Media
   readonly previews: Pick<Previews, 'of'>
   readonly memberships: Memberships

@@ -10,6 +10,7 @@ import { createAddresses } from './accounts/addresses.ts'
 import { createCarryOver } from './accounts/carry-over.ts'
 import { createIgnorers } from './accounts/ignorers.ts'
 import { createInteractiveAuth } from './accounts/interactive-auth.ts'
+import { createLoginTokens } from './accounts/login-tokens.ts'
 import { createMailer } from './accounts/mailer.ts'
 import { createOpenid } from './accounts/openid.ts'
 import { createProfiles, type Profiles } from './accounts/profiles.ts'
@@ -210,6 +211,7 @@ export async function createHomeserver(needs: HomeserverNeeds) {
     },
     ...{ encryption, deviceLists, toDevice, keyBackup, dehydratedDevices },
     rendezvous: createRendezvous(base),
+    loginTokens: createLoginTokens(base),
     ...{ events, rooms, spaces: rooms.spaces, memberships, remoteMembership },
     ...{ purges, deletions, media, previews },
     reports: createReports({ ...base, events, memberships, rooms }),

@@ -82,6 +82,10 @@ export const settingsSchema = z.strictObject({
   registrationSharedSecret: secret('Secret of /_synapse/admin/v1/register; empty: it is closed.'),
   registrationTokens: list('Tokens that open registration when it takes them.', true),
   guests: flag(false, 'Whether visitors without an account may look at rooms that allow it.'),
+  loginTokens: flag(
+    false,
+    'Whether who is signed in may let another device in by a token that is good once.',
+  ),
   rendezvous: choice(
     ['open', 'authenticated', 'off'],
     'Who may open a channel for signing in by QR code: anybody, who is signed in, or nobody.',

@@ -2,6 +2,7 @@ import { createHmac } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createAccounts } from '../../homeserver/accounts/accounts.ts'
 import { createInteractiveAuth } from '../../homeserver/accounts/interactive-auth.ts'
+import { createLoginTokens } from '../../homeserver/accounts/login-tokens.ts'
 import { createSessions } from '../../homeserver/accounts/sessions.ts'
 import { testDatabase } from '../../homeserver/database/test-database.ts'
 import { createJobs } from '../../homeserver/jobs/jobs.ts'
@@ -19,6 +20,7 @@ import { testServer } from '../test-server.ts'
 import { accountRoutes } from './account.ts'
 import { adminRoutes } from './admin.ts'
 import { deviceRoutes } from './devices.ts'
+import { loginTokenRoutes } from './login-tokens.ts'
 import { sessionRoutes } from './session.ts'
 
 const serverName = parseServerName('example.org')
@@ -91,9 +93,16 @@ async function start(changed: Partial<ClientApiConfig> = {}) {
     appservices,
     version: '1',
     profiles,
+    loginTokens: createLoginTokens(needs),
   }
   const server = await testServer(
-    [...sessionRoutes(all), ...accountRoutes(all), ...deviceRoutes(all), ...adminRoutes(all)],
+    [
+      ...sessionRoutes(all),
+      ...loginTokenRoutes(all),
+      ...accountRoutes(all),
+      ...deviceRoutes(all),
+      ...adminRoutes(all),
+    ],
     { authenticate: createAuthenticate({ accounts, sessions, appservices, tokenInQuery: true }) },
   )
   return {
@@ -122,6 +131,39 @@ const login = (body: JsonObject, token?: string) =>
     ...(token && { token }),
   })
 const tokenOf = ({ json }: { json: JsonObject }) => String(json['access_token'])
+
+describe('a login token', () => {
+  const get = (from: Api, token: string, auth?: JsonObject) =>
+    from.ask('POST', '/v1/login/get_token', { token, body: auth === undefined ? {} : { auth } })
+
+  it('is not there unless it is turned on', async () => {
+    const one = await register({ username: 'plain', password: 'pw', auth: dummy })
+    expect(await get(api, tokenOf(one))).toMatchObject({ status: 404 })
+    expect((await api.ask('GET', '/v3/login')).json['flows']).toHaveLength(2)
+    const answer = await login({ type: 'm.login.token', token: 'x' })
+    expect(answer).toMatchObject({ status: 400, json: { errcode: 'M_UNKNOWN' } })
+  })
+
+  it('wants a confirmation of its own, and needs no second for the login', async () => {
+    await using turnedOn = await start({ loginTokens: true })
+    const body = { username: 'giver', password: 'pw', auth: dummy }
+    const token = tokenOf(await turnedOn.ask('POST', '/v3/register', { body }))
+    const { session = '' } = (await get(turnedOn, token)).json
+    const auth = { type: 'm.login.password', password: 'pw', session }
+    const given = await get(turnedOn, token, auth)
+    expect(given).toMatchObject({ status: 200, json: { expires_in_ms: 120_000 } })
+    expect(await get(turnedOn, token, auth)).toMatchObject({ status: 403 })
+    const entry = { type: 'm.login.token', token: given.json['login_token'] ?? '' }
+    const entered = await turnedOn.ask('POST', '/v3/login', { body: entry })
+    expect(entered).toMatchObject({ status: 200, json: { user_id: '@giver:example.org' } })
+    expect(await turnedOn.ask('POST', '/v3/login', { body: entry })).toMatchObject({ status: 403 })
+    const without = { type: 'm.login.token' }
+    expect(await turnedOn.ask('POST', '/v3/login', { body: without })).toMatchObject({
+      status: 400,
+      json: { errcode: 'M_MISSING_PARAM' },
+    })
+  })
+})
 
 describe('registration', () => {
   it('asks for authentication and then makes the account', async () => {

@@ -17,6 +17,7 @@ import { encryptionRoutes } from './encryption.ts'
 import { ephemeralRoutes } from './ephemeral.ts'
 import { jumpRoutes } from './jump-to-date.ts'
 import { keyBackupRoutes } from './key-backup.ts'
+import { loginTokenRoutes } from './login-tokens.ts'
 import { mediaRoutes } from './media.ts'
 import { messageSearchRoutes } from './message-search.ts'
 import { miscRoutes } from './misc.ts'
@@ -52,6 +53,7 @@ export function createRoutes(needs: RouteNeeds): readonly Route[] {
   return checkComplete([
     ...miscRoutes(needs),
     ...sessionRoutes(needs),
+    ...loginTokenRoutes(needs),
     ...accountRoutes(needs),
     ...addressRoutes(needs),
     ...syncRoutes(needs),

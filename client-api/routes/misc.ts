@@ -11,7 +11,7 @@ export const miscRoutes = ({ config, addresses }: Pick<ClientApiNeeds, 'config' 
   openRoute(api.getVersions, () => ({ versions, unstable_features: featuresOf(config) })),
   route(api.getCapabilities, (_, { admin }) => ({
     capabilities: {
-      ...capabilitiesOf(config.defaultRoomVersion, addresses.enabled),
+      ...capabilitiesOf(config, addresses.enabled),
       ...(admin && { 'm.account_moderation': { suspend: true, lock: true } }),
     },
   })),
@@ -83,7 +83,10 @@ function featuresOf({
 }
 
 /** {@link https://spec.matrix.org/v1.19/client-server-api/#capabilities-negotiation} */
-function capabilitiesOf(defaultRoomVersion: string, mail: boolean): JsonObject {
+function capabilitiesOf(
+  { defaultRoomVersion, loginTokens = false }: ClientApiNeeds['config'],
+  mail: boolean,
+): JsonObject {
   return {
     'm.change_password': { enabled: true },
     'm.room_versions': {
@@ -97,6 +100,6 @@ function capabilitiesOf(defaultRoomVersion: string, mail: boolean): JsonObject {
     'm.set_avatar_url': { enabled: true },
     'm.profile_fields': { enabled: true },
     'm.3pid_changes': { enabled: mail },
-    'm.get_login_token': { enabled: false },
+    'm.get_login_token': { enabled: loginTokens },
   }
 }

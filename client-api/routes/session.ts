@@ -10,19 +10,23 @@ import { openRoute, route } from '../router.ts'
 
 export type SessionRouteNeeds = Pick<
   ClientApiNeeds,
-  'accounts' | 'addresses' | 'sessions' | 'config' | 'appservices'
+  'accounts' | 'addresses' | 'sessions' | 'config' | 'appservices' | 'loginTokens'
 > & { readonly takeBudget: (limit: 'login', key: string) => void }
 
 /** Log-in, log-out and whose a token is. */
 export const sessionRoutes = (needs: SessionRouteNeeds) => [
   openRoute(api.getLoginFlows, () => ({
-    flows: [{ type: 'm.login.password' }, { type: 'm.login.application_service' }],
+    flows: [
+      { type: 'm.login.password' },
+      ...(needs.config.loginTokens ? [{ type: 'm.login.token', get_login_token: true }] : []),
+      { type: 'm.login.application_service' },
+    ],
   })),
   openRoute(api.login, async ({ body }, who) => {
     const user =
       body.type === 'm.login.application_service'
         ? requireOwned(needs, identifiedUser(body, needs.config.serverName), who?.appservice)
-        : await checkPassword(needs, body)
+        : await userOf(needs, body)
     return await startSession(needs.sessions, user, body)
   }),
   openRoute(api.refresh, async ({ body }) =>
@@ -42,6 +46,16 @@ export const sessionRoutes = (needs: SessionRouteNeeds) => [
     ...given({ device_id: who.device }),
   })),
 ]
+
+async function userOf(needs: SessionRouteNeeds, body: LoginBody): Promise<UserId> {
+  if (body.type !== 'm.login.token' || !needs.config.loginTokens) {
+    return await checkPassword(needs, body)
+  }
+  if (body.token === undefined) throw new MatrixError('M_MISSING_PARAM', 'token: missing')
+  const user = await needs.loginTokens.take(body.token)
+  if (user === undefined) throw forbidden('Invalid login token')
+  return user
+}
 
 async function checkPassword(needs: SessionRouteNeeds, body: LoginBody): Promise<UserId> {
   if (body.type !== 'm.login.password') {
@@ -68,7 +82,11 @@ async function ownerOfAddress(
   return await addresses.ownerOf({ medium: 'email', address: address.toLowerCase() })
 }
 
-type LoginBody = JsonObject & { readonly type: string; readonly password?: string }
+type LoginBody = JsonObject & {
+  readonly type: string
+  readonly password?: string
+  readonly token?: string
+}
 
 /** The user that an application service logs in as: its own, or one in its namespaces. */
 function requireOwned(

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { endpoint } from '../../endpoint.ts'
 import { deviceIdSchema, userIdSchema } from '../../ids.ts'
-import { jsonObject, nothing } from '../fields.ts'
+import { authData, jsonObject, nothing, openObject } from '../fields.ts'
 
 /** What comes of a log-in or a registration. */
 export const sessionReply = {
@@ -40,6 +40,17 @@ export const login = endpoint({
     refresh_token: z.boolean().exactOptional(),
   }),
   reply: z.object(sessionReply),
+})
+
+export const getLoginToken = endpoint({
+  name: 'getLoginToken',
+  method: 'POST',
+  auth: 'token',
+  rateLimit: 'login',
+  errors: ['M_FORBIDDEN'],
+  paths: ['/_matrix/client/v1/login/get_token'],
+  body: openObject({ auth: authData }),
+  reply: z.object({ login_token: z.string(), expires_in_ms: z.int() }),
 })
 
 export const refresh = endpoint({
