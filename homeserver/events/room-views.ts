@@ -165,6 +165,6 @@ export function isEventPayload(payload: unknown): payload is EventPayload {
   )
 }
 
-function isStatePayload(payload: unknown): payload is StatePayload {
+export function isStatePayload(payload: unknown): payload is StatePayload {
   return typeof payload === 'object' && payload !== null && 'changes' in payload
 }

@@ -8,11 +8,13 @@ import { isUserId, serverOfUser } from '../../spec/ids.ts'
 import { type JsonObject, stringAt } from '../../spec/json.ts'
 import type { Database } from '../database/database.ts'
 import type { Events } from '../events/events.ts'
+import { splitKey } from '../events/persist.ts'
 import { isPurge } from '../events/purged.ts'
+import { isStatePayload, type StateChange } from '../events/room-views.ts'
 import type { Clock } from '../platform/clock.ts'
 import type { Logger } from '../platform/log.ts'
 import { isEventPayload } from '../rooms/memberships.ts'
-import type { Memberships } from '../rooms/rooms.ts'
+import type { MembershipRow, Memberships } from '../rooms/rooms.ts'
 import type { LogRow, Position, Tail } from '../stream/log.ts'
 import * as queries from './queries.ts'
 import { isSearched, textRow } from './texts.ts'
@@ -194,9 +196,13 @@ async function names(needs: Needs, rows: readonly LogRow[]): Promise<void> {
     if (serverOfUser(user) === serverName) locals.add(user)
     else others.push({ user, name: (name ?? '').replaceAll('\0', '') })
   }
+  const isWhole = new Set<RoomId>()
   for (const { kind, room, payload } of rows) {
-    if (kind === 'state' && room !== undefined) {
-      for (const row of (await memberships.ofRoom(room)).values()) {
+    if (kind === 'state' && room !== undefined && !isWhole.has(room)) {
+      const changes = isStatePayload(payload) && !payload.isAll ? payload.changes : undefined
+      if (changes === undefined) isWhole.add(room)
+      const all = await memberships.ofRoom(room)
+      for (const row of changes === undefined ? all.values() : membersIn(changes, all)) {
         if (row.membership === 'join') note(row.user, row.displayName)
       }
     }
@@ -213,10 +219,25 @@ async function names(needs: Needs, rows: readonly LogRow[]): Promise<void> {
     })
   }
   const all = [
-    ...mine.map((one) => ({ ...one, words: nameWords(one.user, one.name), sole: true })),
-    ...others.map((one) => ({ ...one, words: nameWords(one.user, one.name), sole: false })),
+    ...mine.map((one) => ({ ...one, sole: true })),
+    ...others.map((one) => ({ ...one, sole: false })),
   ]
   for (let at = 0; at < all.length; at += namesMax) {
-    await queries.putNames(db, all.slice(at, at + namesMax))
+    const some = all.slice(at, at + namesMax)
+    await queries.putNames(
+      db,
+      some.map((one) => ({ ...one, words: nameWords(one.user, one.name) })),
+    )
   }
+}
+
+/** Those of a room's members whose membership changed. */
+function membersIn(
+  changes: readonly StateChange[],
+  members: ReadonlyMap<UserId, MembershipRow>,
+): MembershipRow[] {
+  return changes.flatMap(([key]) => {
+    const [type, user] = splitKey(key)
+    return type === 'm.room.member' && isUserId(user) ? (members.get(user) ?? []) : []
+  })
 }
