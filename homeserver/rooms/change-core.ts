@@ -77,7 +77,11 @@ export function createCore(needs: ChangeNeeds): Core {
     rowOf: async (user, room) => (await memberships.ofUser(user)).get(room),
     async apply(room, change) {
       if (noticesUser !== undefined) await requireNoNotices(room, change)
-      if (change.sender !== change.target) await requireMembers(events, room)
+      // Others are refused, whoever else is there.
+      const isOfOthers = change.sender !== change.target
+      if (isOfOthers && (await memberships.isJoined(change.sender, room))) {
+        await requireMembers(events, room)
+      }
       if (change.action === 'invite' && isLocal(change.target)) {
         await requireWanted(needs.invitePermission, change)
       }

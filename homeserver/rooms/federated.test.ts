@@ -233,3 +233,27 @@ it('says that no server is known when there is none to ask', async () => {
     errcode: 'M_NOT_FOUND',
   })
 })
+
+it('tells nobody outside of a room that its members are not all here yet', async () => {
+  const network = new Map([[here.name, here]])
+  const quick = await openTestRooms('quick.test', network, { fasterJoins: true })
+  network.set(quick.name, quick)
+  try {
+    const room = await here.rooms.create(alice, { preset: 'public_chat' })
+    const dora = quick.user('dora')
+    quick.sparing.add(here.name)
+    await quick.rooms.join(dora, room, via())
+    expect(await quick.events.partial.isPartial(room)).toBe(true)
+    const stranger = quick.user('stranger')
+    const asked = [
+      quick.rooms.members(stranger, room, {}),
+      quick.rooms.state(stranger, room),
+      quick.rooms.stateEvent(stranger, room, 'm.room.member', alice.user),
+      quick.rooms.kick(stranger, room, dora.user, undefined),
+    ]
+    const refused = { errcode: 'M_FORBIDDEN' }
+    await Promise.all(asked.map((answer) => expect(answer).rejects.toMatchObject(refused)))
+  } finally {
+    await quick[Symbol.asyncDispose]()
+  }
+}, 30_000)

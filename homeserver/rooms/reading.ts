@@ -1,7 +1,7 @@
 /** Reading of rooms: single events, state and members. Pages of history are in pages.ts. */
 import { forbidden, notFound } from '../../spec/errors.ts'
 import type { StateKey } from '../../spec/events/event.ts'
-import type { RoomId } from '../../spec/ids.ts'
+import type { RoomId, UserId } from '../../spec/ids.ts'
 import { parseToken } from '../../spec/sync/token.ts'
 import type { Events } from '../events/events.ts'
 import type { StoredEvent } from '../events/stored-event.ts'
@@ -24,6 +24,14 @@ type Reading = Pick<Rooms, 'event' | 'state' | 'stateEvent' | 'members' | 'joine
 
 export function createReading(needs: Needs): Reading {
   const { events, memberships, viewing, clientEvents, bundles } = needs
+
+  /** What a user may look at, when all members are here; nobody else waits for them. */
+  async function wholeView(user: UserId, room: RoomId): Promise<View> {
+    const view = await viewing.requireView(user, room)
+    if (!(await events.partial.isPartial(room))) return view
+    await requireMembers(events, room)
+    return await viewing.requireView(user, room)
+  }
 
   /** State at a token of a sync or of history; of the newest event that is no newer than it. */
   async function stateAt(
@@ -64,8 +72,7 @@ export function createReading(needs: Needs): Reading {
       return whole
     },
     async state({ user }, room) {
-      await requireMembers(events, room)
-      const view = await viewing.requireView(user, room)
+      const view = await wholeView(user, room)
       const state = [...(await viewing.state(room, view)).values()]
       await clientEvents.preload(state)
       return state
@@ -80,8 +87,7 @@ export function createReading(needs: Needs): Reading {
       return event
     },
     async members({ user }, room, { at, membership, notMembership }) {
-      await requireMembers(events, room)
-      const view = await viewing.requireView(user, room)
+      const view = await wholeView(user, room)
       const state =
         at === undefined ? await viewing.state(room, view) : await stateAt(room, view, at)
       const members: StoredEvent[] = []
