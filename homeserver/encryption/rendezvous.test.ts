@@ -39,6 +39,15 @@ it('takes one of two writes at a time', async () => {
   expect(await one.get(id)).toEqual(won?.meeting)
 })
 
+it('is not written over by who knows no revision, whatever they say instead', async () => {
+  const one = process('no revision')
+  const { id, revision } = await one.create(text('x'))
+  for (const wrong of ['', 'none', '\0', '\ud800']) {
+    const { written, meeting } = await one.put(id, wrong, text('y'))
+    expect([written, meeting.revision]).toEqual([false, revision])
+  }
+})
+
 it('expires, and is then written no more', async () => {
   const { clock, ...one } = process('e')
   const { id, revision, expiresAt } = await one.create(text('x'))

@@ -88,7 +88,8 @@ export function createRendezvous(needs: {
     },
     async put(id, revision, payload) {
       const next = rowOf(payload)
-      const row = isId(id) ? await queries.replaceRendezvous(db, { id, revision }, next) : undefined
+      const mayBe = isId(id) && isId(revision)
+      const row = mayBe ? await queries.replaceRendezvous(db, { id, revision }, next) : undefined
       if (row === undefined) return { written: false, meeting: await get(id) }
       return { written: true, meeting: meetingOf(row) }
     },
@@ -105,6 +106,7 @@ export function tooLarge(): MatrixError {
   return new MatrixError('M_TOO_LARGE', `The payload is larger than ${payloadBytes} bytes`)
 }
 
+/** Ids and revisions are made alike; anything else need not be looked for. */
 function isId(id: string): boolean {
   return /^[A-Za-z0-9]{1,64}$/.test(id)
 }
