@@ -82,6 +82,18 @@ describe('pushers', () => {
     expect(await pushers.list(dan.user)).toEqual([])
   })
 
+  it('are not looked for under what the database cannot hold', async () => {
+    const { user } = who('fay')
+    for (const [app, key] of [
+      ['a\0', 'k'],
+      ['a', 'k\ud800'],
+    ] as const) {
+      await expect(pushers.delete(user, app, key)).rejects.toMatchObject({
+        errcode: 'M_INVALID_PARAM',
+      })
+    }
+  })
+
   it('are at most 100 of a user, of which each can be changed', async () => {
     const eve = who('eve')
     for (let n = 0; n < 100; n++) await pushers.set(eve, pusher(`many ${n}`), false)

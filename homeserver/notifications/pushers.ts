@@ -105,6 +105,8 @@ export function createPushers(needs: PushersNeeds): Pushers {
       })
     },
     async delete(user, appId, pushkey) {
+      requireStorable('app_id', appId, nameBytesMax)
+      requireStorable('pushkey', pushkey, pushkeyBytesMax)
       const row = { user_id: user, app_id: appId, pushkey }
       await writeDone(log, { entries: [change(user, { pusher_delete: [row] })] })
     },
