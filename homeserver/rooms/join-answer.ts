@@ -55,15 +55,14 @@ async function withoutMembers(
   { pdu, stateBefore = 0 }: StoredEvent,
   others: readonly MembershipRow[],
 ): Promise<readonly StoredEvent[]> {
-  const members = [pdu.sender, ...heroesOf(others)]
-  const state = await events.sparseStateAt(pdu.roomId, stateBefore, members)
+  const state = await events.sparseStateAt(pdu.roomId, stateBefore, [pdu.sender])
   const isNamed = ['m.room.name', 'm.room.canonical_alias'].some((type) =>
     state.has(stateKeyOf(type, '')),
   )
-  if (!isNamed) return [...state.values()]
-  const own = (event: StoredEvent) =>
-    event.pdu.type !== 'm.room.member' || event.pdu.stateKey === pdu.sender
-  return [...state.values()].filter(own)
+  if (isNamed) return [...state.values()]
+  // Large rooms have names: to put their members in order takes long.
+  const members = [pdu.sender, ...heroesOf(others)]
+  return [...(await events.sparseStateAt(pdu.roomId, stateBefore, members)).values()]
 }
 
 /** The first who came; those who are gone when nobody else is there. */
