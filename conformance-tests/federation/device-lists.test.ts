@@ -61,6 +61,20 @@ describe('devices of our user, to a server in the same room', () => {
     await peer.receivesEdu(isOf(phone, ({ deleted }) => deleted === true))
   })
 
+  it('are told when one without keys gets another name', async () => {
+    const { peer, alice, room } = await together()
+    await using _ = peer
+    await alice.join(room.roomId, [peer.name])
+    const where = path(`${v3}/devices`, alice.deviceId)
+    await alice.call('PUT', where, { body: { display_name: 'The other name' } })
+    const { content } = await peer.receivesEdu(isUpdateOf(alice.userId))
+    expect(content).toMatchObject({
+      ...{ user_id: alice.userId, device_id: alice.deviceId },
+      stream_id: expect.any(Number),
+    })
+    expect(content).not.toMatchObject({ deleted: true })
+  })
+
   it('are answered with the number of the newest change', async () => {
     const { peer, alice, room } = await together()
     await using _ = peer

@@ -259,6 +259,18 @@ describe('a device that is renamed', () => {
     const { publicKey } = signerOf('gina self')
     expect(content.keys.signatures[gina.user]).toHaveProperty([`ed25519:${publicKey}`])
   })
+
+  it('is told without keys when it has none', async () => {
+    const hana = person(test, 'hana')
+    test.memberships.set(roomNamed('hana'), hana.user, 'join')
+    test.memberships.set(roomNamed('hana'), parseUserId('@x:far.test'), 'join')
+    const [, outgoing] = await test.deviceLists.renamed(hana.user, hana.device)
+    const content = Object(JSON.parse(String(outgoing?.tables?.['outbox']?.[0]?.['content'])))
+    expect(content).toEqual({
+      ...{ user_id: hana.user, device_id: hana.device },
+      ...{ stream_id: expect.any(Number), prev_id: [] },
+    })
+  })
 })
 
 describe('a list of another server’s user, asked for again', () => {

@@ -25,8 +25,10 @@ import { withSignatures } from './signed-keys.ts'
 /** What became of one device. */
 interface DeviceChange {
   readonly device: DeviceId
-  /** Absent for a device that is gone. */
+  /** Absent for a device that is gone, or has none. */
   readonly keys?: JsonObject
+  /** Says of a device without keys that it is there. */
+  readonly isThere?: true
 }
 
 export interface DeviceLists {
@@ -85,14 +87,12 @@ export function createDeviceLists(needs: DeviceListsNeeds): DeviceLists {
   ): Promise<readonly LogEntry[]> {
     if (changes.length === 0) return []
     const { previous, ids } = await queries.takeStreamIds(db, user, changes.length)
-    const edus = changes.map(({ device, keys }, n) => {
+    const edus = changes.map(({ device, keys, isThere }, n) => {
       const before = n === 0 ? previous : ids[n - 1]
       const prev_id = before === null || before === undefined ? [] : [before]
       const head = { user_id: user, device_id: device, stream_id: ids[n] ?? 0, prev_id }
-      return {
-        device,
-        content: keys === undefined ? { ...head, deleted: true } : { ...head, keys },
-      }
+      const gone = isThere ? head : { ...head, deleted: true }
+      return { device, content: keys === undefined ? gone : { ...head, keys } }
     })
     const servers = await remoteServersOf(user)
     const outgoing = servers.flatMap((destination) =>
@@ -187,7 +187,8 @@ export function createDeviceLists(needs: DeviceListsNeeds): DeviceLists {
     },
     async renamed(user, device) {
       const keys = (await deviceKeys(user)).get(device)
-      return keys === undefined ? [] : await changed(user, [{ device, keys }])
+      const change: DeviceChange = keys === undefined ? { device, isThere: true } : { device, keys }
+      return await changed(user, [change])
     },
     async signingKeysChanged(user, { master, selfSigning }) {
       const content = {
