@@ -111,16 +111,6 @@ describe('an account', () => {
       errcode: 'M_USER_IN_USE',
     })
   })
-
-  it('is found by the beginning of its name', async () => {
-    const user = await test.accounts.register({ localpart: 'findme_100' })
-    await test.profiles.set(user, 'displayname', 'Percent % Person')
-    expect(await test.accounts.search('percent %', 10)).toEqual([
-      { user, displayName: 'Percent % Person' },
-    ])
-    expect(await test.accounts.search('FindMe_1', 10)).toHaveLength(1)
-    expect(await test.accounts.search('findmeX1', 10)).toHaveLength(0)
-  })
 })
 
 describe('one-time secrets', () => {

@@ -69,11 +69,6 @@ export interface Accounts {
   /** Takes a thing from an account for a while, or gives it back; in force in every process with the log. */
   restrict(user: UserId, how: { locked: boolean } | { suspended: boolean }): Promise<void>
   hasAdmin(): Promise<boolean>
-  /** Local users whose localpart or display name begins with `term`. */
-  search(
-    term: string,
-    limit: number,
-  ): Promise<readonly { user: UserId; displayName?: string; avatarUrl?: string }[]>
   /** A nonce of the shared-secret registration, good once for a minute. */
   createNonce(): Promise<string>
   takeNonce(nonce: string): Promise<boolean>
@@ -221,14 +216,6 @@ export function createAccounts(needs: AccountsNeeds): Accounts {
       await change(user, {}, { user_restriction: [{ user_id: user, ...how }] })
     },
     hasAdmin: () => queries.hasAdmin(db),
-    async search(term, limit) {
-      const rows = await queries.searchUsers(db, term, limit)
-      return rows.map((row) => ({
-        user: row.user_id,
-        ...textField('displayName', row.displayname),
-        ...textField('avatarUrl', row.avatar_url),
-      }))
-    },
     async createNonce() {
       await queries.deleteExpired(db, clock.now())
       const nonce = random.text(64)
@@ -268,12 +255,6 @@ function accountOf(row: queries.UserRow): Account {
     createdAt: row.created_at,
     ...(row.appservice === null ? {} : { appservice: row.appservice }),
   }
-}
-
-/** A stored profile value that is text, under another name. */
-function textField<K extends string>(name: K, json: string | null): { [k in K]?: string } | object {
-  const value: unknown = json === null ? undefined : JSON.parse(json)
-  return typeof value === 'string' ? { [name]: value } : {}
 }
 
 /** sha256, url-safe: what is stored of a secret that the server itself made. */

@@ -45,32 +45,6 @@ export async function hasAdmin(db: Db): Promise<boolean> {
   return rows.length > 0
 }
 
-/** Users whose localpart or display name begins with `term`, whatever the case. */
-export async function searchUsers(
-  db: Db,
-  term: string,
-  limit: number,
-): Promise<{ user_id: UserId; displayname: string | null; avatar_url: string | null }[]> {
-  const lower = term.toLowerCase()
-  const byId = `${likeLiteral(lower.startsWith('@') ? lower : `@${lower}`)}%`
-  const byName = `${likeLiteral(JSON.stringify(lower).slice(0, -1))}%`
-  return await db`
-    select u.user_id, d.value as displayname, a.value as avatar_url
-    from (
-      (select user_id from users where user_id like ${byId} limit ${limit})
-      union
-      (select user_id from profile_fields
-        where field = 'displayname' and left(lower(value), 200) like ${byName} limit ${limit})) found
-    join users u on u.user_id = found.user_id and u.deactivated_at is null
-    left join profile_fields d on d.user_id = u.user_id and d.field = 'displayname'
-    left join profile_fields a on a.user_id = u.user_id and a.field = 'avatar_url'
-    order by u.user_id limit ${limit}`
-}
-
-function likeLiteral(text: string): string {
-  return text.replace(/[\\%_]/g, (character) => `\\${character}`)
-}
-
 export async function insertNonce(db: Db, nonce: string, expiresAt: number): Promise<void> {
   await db`insert into registration_nonces (nonce, expires_at) values (${nonce}, ${expiresAt})`
 }
