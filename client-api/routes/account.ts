@@ -79,9 +79,12 @@ async function registerUser(needs: AccountRouteNeeds, body: RegisterBody) {
     if (isUserId(known)) return await sessionReply(needs, known, request)
     if (!request.password) throw missing('password')
     const { username: localpart, password } = request
+    const address = await needs.addresses.confirmedBy(confirmed.session)
+    if (address !== undefined && (await needs.addresses.ownerOf(address)) !== undefined) {
+      throw new MatrixError('M_THREEPID_IN_USE', 'The address belongs to an account')
+    }
     const user = await needs.accounts.register({ ...given({ localpart }), password })
     await confirmed.remember({ user_id: user })
-    const address = await needs.addresses.confirmedBy(confirmed.session)
     if (address !== undefined) await needs.addresses.add(user, address)
     return await sessionReply(needs, user, request)
   })

@@ -62,7 +62,8 @@ export async function putAddressSession(
       ${row.token_hash}, ${row.send_attempt}, ${row.next_link}, ${row.expires_at})
     on conflict (client_secret, purpose, address) do update
       set token_hash = excluded.token_hash, send_attempt = excluded.send_attempt,
-        next_link = excluded.next_link, expires_at = excluded.expires_at
+        next_link = excluded.next_link, expires_at = excluded.expires_at,
+        validated_at = null, uia_session = null
     returning session_id`
   return kept?.session_id ?? row.session_id
 }

@@ -91,6 +91,8 @@ describe('an address', () => {
     const credentials = { ...first, clientSecret: 'same' }
     expect(await addresses.submitToken(credentials, old)).toBeUndefined()
     expect(await addresses.submitToken(credentials, sent[1]?.link.token ?? '')).toBeDefined()
+    await addresses.requestToken({ ...request, sendAttempt: 3 })
+    expect(await addresses.validated(credentials, ['add'])).toBeUndefined()
   })
 
   it('tells nobody but its owner that it belongs to an account', async () => {
