@@ -51,6 +51,7 @@ export const noRooms: Rooms & JumpToDate & Related = {
   aliasesOf: absent,
   visibility: absent,
   setVisibility: absent,
+  setNetworkVisibility: absent,
   publicRooms: async () => ({ chunk: [] }),
   clientEvent: () => '{}',
 }

@@ -15,6 +15,7 @@ type DirectoryRooms = Pick<
   | 'aliasesOf'
   | 'visibility'
   | 'setVisibility'
+  | 'setNetworkVisibility'
   | 'publicRooms'
 >
 
@@ -41,10 +42,10 @@ export const directoryRoutes = ({
       return await remote.publicRooms(server, body)
     }
     const { limit, since, third_party_instance_id: network } = body
-    // There are no rooms of third-party networks here.
-    if (network !== undefined && body['include_all_networks'] !== true) return { chunk: [] }
     return await rooms.publicRooms({
       ...filter,
+      everyNetwork: body['include_all_networks'] === true,
+      ...given({ network: typeof network === 'string' ? network : undefined }),
       limit: typeof limit === 'number' ? limit : pageDefault,
       ...given({ since: typeof since === 'string' ? since : undefined }),
     })
@@ -71,6 +72,11 @@ export const directoryRoutes = ({
     })),
     route(api.setRoomVisibility, async ({ params, body }, who) => {
       await rooms.setVisibility(who, params.roomId, body.visibility)
+      return {}
+    }),
+    route(api.setNetworkVisibility, async ({ params, body }, who) => {
+      const { networkId, roomId } = params
+      await rooms.setNetworkVisibility(who, networkId, roomId, body.visibility)
       return {}
     }),
     openRoute(api.getPublicRooms, async ({ query }, who) => {

@@ -238,6 +238,28 @@ describe.skipIf(urlUnderTest !== undefined)('an application service', () => {
     },
   )
 
+  it('lists rooms of its networks, apart from those of the server', async () => {
+    const alice = await register(home, 'alice')
+    const room = await alice.createRoom({ preset: 'public_chat' })
+    const where = path(`${v3}/directory/list/appservice/net`, room)
+    const body = { visibility: 'public' }
+    expect((await alice.ask('PUT', where, { body })).status).toBe(403)
+    await send(home.clientUrl, 'PUT', where, { token: service.asToken, body })
+    const listed = async (more: Body) => {
+      const answer = await alice.call('POST', `${v3}/publicRooms`, { body: more })
+      const chunk = Array.isArray(answer['chunk']) ? answer['chunk'] : []
+      return chunk.some((one) => Object(one)['room_id'] === room)
+    }
+    const ofNetwork = { third_party_instance_id: 'bridge|net' }
+    expect(await listed({})).toBe(false)
+    expect(await listed(ofNetwork)).toBe(true)
+    expect(await listed({ third_party_instance_id: 'bridge|other' })).toBe(false)
+    expect(await listed({ include_all_networks: true })).toBe(true)
+    const hidden = { token: service.asToken, body: { visibility: 'private' } }
+    await send(home.clientUrl, 'PUT', where, hidden)
+    expect(await listed(ofNetwork)).toBe(false)
+  })
+
   it('has its users to itself', async () => {
     const username = unique('bridged_thief')
     const auth = { type: 'm.login.dummy' }

@@ -63,12 +63,12 @@ export function queryRoutes(needs: Needs): Route[] {
     filter: Pick<PublicRoomsQuery, 'term' | 'types'> = {},
   ): Promise<JsonObject> {
     const { limit, since, third_party_instance_id: network, include_all_networks: all } = page
-    // There are no rooms of third-party networks here.
-    if (network !== undefined && all !== true) return { chunk: [] }
     return await rooms.publicRooms({
       ...filter,
       limit: Math.min(limit || publicRoomsDefault, publicRoomsMax),
       ...(since !== undefined && { since }),
+      ...(network !== undefined && { network }),
+      everyNetwork: all === true,
       isRemote: true,
     })
   }

@@ -10,6 +10,7 @@ import {
 import { type JsonObject, stringAt } from '../../spec/json.ts'
 import { levelToSend, powerLevelsOf, userLevel } from '../../spec/room/power-levels.ts'
 import type { Database } from '../database/database.ts'
+import { requireStorable } from '../database/stored-text.ts'
 import type { Events } from '../events/events.ts'
 import type { Remote } from '../ports.ts'
 import type { AliasBook } from './create.ts'
@@ -19,7 +20,13 @@ import type { Memberships, Requester, Rooms } from './rooms.ts'
 export interface Directory
   extends Pick<
     Rooms,
-    'resolveAlias' | 'createAlias' | 'deleteAlias' | 'aliasesOf' | 'visibility' | 'setVisibility'
+    | 'resolveAlias'
+    | 'createAlias'
+    | 'deleteAlias'
+    | 'aliasesOf'
+    | 'visibility'
+    | 'setVisibility'
+    | 'setNetworkVisibility'
   > {
   readonly book: AliasBook
   /** Where an alias leads; undefined when nowhere. */
@@ -44,6 +51,7 @@ const canonicalType = 'm.room.canonical_alias'
 /** Aliases of one room that are listed, and servers that an alias names. */
 const aliasesMax = 1_000
 const serversMax = 100
+const networkBytesMax = 255
 
 export function createDirectory(needs: Needs): Directory {
   const { serverName, db, events, memberships, remote } = needs
@@ -181,6 +189,12 @@ export function createDirectory(needs: Needs): Directory {
       }
       if (visibility === 'public') await queries.publishRoom(db, room)
       else await queries.unpublishRoom(db, room)
+    },
+    async setNetworkVisibility({ appservice: service }, network, room, visibility) {
+      if (service === undefined) throw forbidden('only application services may')
+      if ((await events.rulesOf(room)) === undefined) throw notFound('Room')
+      requireStorable('networkId', network, networkBytesMax)
+      await queries.setNetworkRoom(db, { service, network, room }, visibility === 'public')
     },
     book: {
       async reserve(alias, creator) {

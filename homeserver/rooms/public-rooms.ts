@@ -2,7 +2,7 @@
 import { invalidParam } from '../../spec/errors.ts'
 import { type Json, type JsonObject, stringAt } from '../../spec/json.ts'
 import type { Database } from '../database/database.ts'
-import { publishedRooms } from './queries.ts'
+import { everyNetwork, publishedRooms } from './queries.ts'
 import type { PublicRoomsQuery, Rooms } from './rooms.ts'
 import type { Summaries, Summary } from './summary.ts'
 
@@ -18,8 +18,9 @@ interface Needs {
 export function createPublicRooms({ db, summaries }: Needs): Pick<Rooms, 'publicRooms'> {
   return {
     async publicRooms(query) {
+      const network = query.everyNetwork ? everyNetwork : query.network
       const found: JsonObject[] = []
-      for (const { room_id: room, joined } of await publishedRooms(db, listMax)) {
+      for (const { room_id: room, joined } of await publishedRooms(db, listMax, network)) {
         const summary = await summaries.of(room)
         if (summary === undefined || !isListed(summary, query)) continue
         found.push({ ...summary.shown, num_joined_members: joined })

@@ -101,13 +101,39 @@ export async function unpublishRoom(db: Db, room: RoomId): Promise<void> {
   await db`delete from published_rooms where room_id = ${room}`
 }
 
-/** Published rooms with somebody in them, the largest first. */
+/** Stands for this server's list and those of all networks. */
+export const everyNetwork = '*'
+
+/** Lists a room among those of a network, or no longer. */
+export async function setNetworkRoom(
+  db: Db,
+  row: { readonly service: string; readonly network: string; readonly room: RoomId },
+  listed: boolean,
+): Promise<void> {
+  const { service, network, room } = row
+  if (listed) {
+    await db`
+      insert into network_rooms (service, network, room_id)
+      values (${service}, ${network}, ${room}) on conflict do nothing`
+    return
+  }
+  await db`
+    delete from network_rooms
+    where service = ${service} and network = ${network} and room_id = ${room}`
+}
+
+/** Published rooms with somebody in them, the largest first; of a network (`service|network`), or of this server. */
 export async function publishedRooms(
   db: Db,
   limit: number,
+  network?: string,
 ): Promise<{ room_id: RoomId; joined: number }[]> {
+  const own = network === undefined || network === everyNetwork
   return await db`
-    select p.room_id, m.joined from published_rooms p
+    select p.room_id, m.joined from (
+      select room_id from published_rooms where ${own}::boolean
+      union select room_id from network_rooms
+      where ${network ?? ''} in (${everyNetwork}, service || '|' || network)) p
     join lateral (select count(*) as joined from memberships m
                   where m.room_id = p.room_id and m.membership = 'join') m on m.joined > 0
     order by m.joined desc, p.room_id limit ${limit}`

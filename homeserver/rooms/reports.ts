@@ -14,7 +14,7 @@ import * as queries from './report-queries.ts'
 import type { Memberships, Requester, Rooms } from './rooms.ts'
 
 /** What somebody says about a thing; `score` is from before v1.18: -100 is the worst, 0 inoffensive. */
-export interface Complaint {
+interface Complaint {
   readonly reason?: string
   readonly score?: number
 }

@@ -84,6 +84,10 @@ export interface PublicRoomsQuery {
   readonly term?: string
   /** Types of rooms; null is for those without a type. */
   readonly types?: readonly (string | null)[]
+  /** The rooms of this network, `<service>|<network>`, instead of this server's. */
+  readonly network?: string
+  /** Those of this server and of all networks. */
+  readonly everyNetwork?: boolean
   /** Another server asks, which learns nothing of rooms that it may not join. */
   readonly isRemote?: boolean
 }
@@ -183,6 +187,13 @@ export interface Rooms {
   aliasesOf(who: Requester, room: RoomId): Promise<readonly RoomAlias[]>
   visibility(room: RoomId): Promise<'public' | 'private'>
   setVisibility(who: Requester, room: RoomId, visibility: 'public' | 'private'): Promise<void>
+  /** Lists a room among those of a network that the requester, an application service, bridges. */
+  setNetworkVisibility(
+    who: Requester,
+    network: string,
+    room: RoomId,
+    visibility: 'public' | 'private',
+  ): Promise<void>
   publicRooms(query: PublicRoomsQuery): Promise<JsonObject>
 
   /** Client form of events for a viewer, as JSON text: unsigned (age, transaction_id, redacted_because, prev_content, membership) is spliced in. */

@@ -80,6 +80,18 @@ export const setRoomVisibility = endpoint({
   reply: nothing,
 })
 
+export const setNetworkVisibility = endpoint({
+  name: 'setNetworkVisibility',
+  method: 'PUT',
+  auth: 'appservice',
+  rateLimit: 'write',
+  errors: ['M_NOT_FOUND', 'M_FORBIDDEN'],
+  paths: ['/_matrix/client/v3/directory/list/appservice/{networkId}/{roomId}'],
+  params: { networkId: z.string().min(1).max(255), roomId },
+  body: z.object({ visibility }),
+  reply: nothing,
+})
+
 export const getPublicRooms = endpoint({
   name: 'getPublicRooms',
   method: 'GET',
