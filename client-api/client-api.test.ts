@@ -143,6 +143,7 @@ async function start() {
       trustedProxies: [],
       federationAddress: 'here.test:443',
       adminContact: 'root@here.test',
+      policyServerKey: '6yhHGKhCiXTSEN2ksjV7kX_N6rBQZ3Xb-M7LlC6NS-s',
     },
   })
   const server = createHttpServer(api.callback())
@@ -244,6 +245,9 @@ describe('what the server says of itself', () => {
     })
     expect(await ask('GET', '/.well-known/matrix/server')).toMatchObject({
       json: { 'm.server': 'here.test:443' },
+    })
+    expect(await ask('GET', '/.well-known/matrix/policy_server')).toMatchObject({
+      json: { public_keys: { ed25519: '6yhHGKhCiXTSEN2ksjV7kX_N6rBQZ3Xb-M7LlC6NS-s' } },
     })
     expect(await ask('GET', '/.well-known/matrix/support')).toMatchObject({
       json: { contacts: [{ email_address: 'root@here.test' }] },

@@ -74,6 +74,8 @@ export interface ClientApiConfig
   readonly turnLifetimeMs?: number
   /** Services that carry calls of several people. */
   readonly livekitUrls?: readonly string[]
+  /** Public ed25519 key of the policy server of this name; there is none when empty. */
+  readonly policyServerKey?: string
   /** Mail address of whoever runs the server. */
   readonly adminContact?: string
 }

@@ -24,6 +24,14 @@ export const settingsSchema = z.strictObject({
       description:
         'Where clients reach this server from outside; empty: as they happened to reach it.',
     }),
+  policyServerKey: z
+    .union([z.string().regex(/^[A-Za-z0-9+/_-]{43}$/), z.literal('')])
+    .default('')
+    .meta({
+      allowed: 'a key of 43 characters',
+      description:
+        'Public ed25519 key (unpadded base64) of the policy server of this name; empty: there is none.',
+    }),
   adminContact: z
     .union([z.email(), z.literal('')])
     .default('')

@@ -25,6 +25,10 @@ export const miscRoutes = ({ config, addresses }: Pick<ClientApiNeeds, 'config' 
     if (config.federationAddress === undefined) throw notFound('address for other servers')
     return { 'm.server': config.federationAddress }
   }),
+  openRoute(api.getWellKnownPolicyServer, () => {
+    if (!config.policyServerKey) throw notFound('policy server')
+    return { public_keys: { ed25519: config.policyServerKey } }
+  }),
   openRoute(api.getWellKnownSupport, () => {
     if (config.adminContact === undefined) throw notFound('contact')
     return { contacts: [{ role: 'm.role.admin', email_address: config.adminContact }] }

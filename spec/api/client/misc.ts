@@ -56,3 +56,13 @@ export const getWellKnownSupport = endpoint({
     support_page: z.string().exactOptional(),
   }),
 })
+
+export const getWellKnownPolicyServer = endpoint({
+  name: 'getWellKnownPolicyServer',
+  method: 'GET',
+  auth: 'none',
+  rateLimit: 'none',
+  errors: ['M_NOT_FOUND'],
+  paths: ['/.well-known/matrix/policy_server'],
+  reply: z.object({ public_keys: z.object({ ed25519: z.string() }) }),
+})
