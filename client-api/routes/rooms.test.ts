@@ -177,8 +177,8 @@ describe('the list of public rooms', () => {
       { json: { chunk: [{ far: true }] } },
     )
     expect(asked).toEqual([
-      ['publicRooms', { limit: 500 }],
-      ['publicRooms', { limit: 100, since: 'x', term: 'tea' }],
+      ['publicRooms', { limit: 500, everyNetwork: false }],
+      ['publicRooms', { limit: 100, since: 'x', term: 'tea', everyNetwork: false }],
       ['remote', 'far.org', { limit: 3 }],
     ])
   })
