@@ -36,9 +36,10 @@ describe('extensions of sliding sync', () => {
     expect(second.extensions.to_device?.events.map(({ content }) => content)).toEqual([{ n: 2 }])
     const third = await connection.ask(ask(second.extensions.to_device?.next_batch))
     expect(third.extensions.to_device?.events).toEqual([])
-    // It is gone, for the classic sync too.
-    const classic = await alice.sync()
-    expect(JSON.stringify(classic)).not.toContain('org.example.x')
+    // It is gone soon after, for the classic sync too.
+    await expect
+      .poll(async () => JSON.stringify(await alice.sync()), { timeout: 10_000 })
+      .not.toContain('org.example.x')
   })
 
   it('tell whose keys are to be asked for, and how many one has left', async () => {
