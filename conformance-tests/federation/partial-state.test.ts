@@ -3,7 +3,7 @@
  * until a test lets it go; a server that does not ask for less has nothing to show here.
  * {@link https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid}
  */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import {
   type Client,
   eventually,
@@ -98,6 +98,14 @@ function change(room: PeerRoom, user: string, membership: string): Pdu {
   return room.append({ ...draft, auth: [create ?? '', levels ?? '', own] })
 }
 
+/** A room of the peer that alice has joined. */
+async function joinOf(peer: Peer): Promise<{ room: PeerRoom; alice: Client }> {
+  const room = roomWithDerek(peer)
+  const alice = await register(server, 'alice')
+  await alice.join(room.roomId, [peer.name])
+  return { room, alice }
+}
+
 function says(room: PeerRoom, sender: string, body = 'hello'): Pdu {
   return room.append({ type: 'm.room.message', sender, content: { msgtype: 'm.text', body } })
 }
@@ -132,12 +140,13 @@ beforeAll(async () => {
 afterAll(() => launched?.stop())
 
 describe('a room that was joined without its members', () => {
-  it('is in lazy syncs at once, and in others when its members are here', async ({ skip }) => {
+  beforeEach(({ skip }) => {
     if (!isFaster) skip('the server joins with all members')
+  })
+
+  it('is in lazy syncs at once, and in others when its members are here', async () => {
     await using keeper = await createKeeper()
-    const room = roomWithDerek(keeper.peer)
-    const alice = await register(server, 'alice')
-    await alice.join(room.roomId, [keeper.peer.name])
+    const { room, alice } = await joinOf(keeper.peer)
     await alice.syncUntil(inSection('join', room.roomId), { filter: lazy })
     const eager = await alice.sync()
     expect(isOf(room.roomId)(eager)).toBe(false)
@@ -158,12 +167,9 @@ describe('a room that was joined without its members', () => {
     expect(keeper.peer.complaints).toEqual([])
   })
 
-  it('keeps those waiting who ask for its members', async ({ skip }) => {
-    if (!isFaster) skip('the server joins with all members')
+  it('keeps those waiting who ask for its members', async () => {
     await using keeper = await createKeeper()
-    const room = roomWithDerek(keeper.peer)
-    const alice = await register(server, 'alice')
-    await alice.join(room.roomId, [keeper.peer.name])
+    const { room, alice } = await joinOf(keeper.peer)
     await keeper.peer.receives(({ path }) => path.includes('/state_ids/'))
     let isAnswered = false
     const all = alice.ask('GET', members(room.roomId)).finally(() => {
@@ -180,15 +186,10 @@ describe('a room that was joined without its members', () => {
     expect(Object.keys(Object((await joined).body['joined']))).toContain(keeper.peer.user('derek'))
   })
 
-  it('takes events, shows who sent them, and says nothing of its state until it is whole', async ({
-    skip,
-  }) => {
-    if (!isFaster) skip('the server joins with all members')
+  it('takes events, shows who sent them, and says nothing of its state until it is whole', async () => {
     await using keeper = await createKeeper()
     const { peer } = keeper
-    const room = roomWithDerek(peer)
-    const alice = await register(server, 'alice')
-    await alice.join(room.roomId, [peer.name])
+    const { room, alice } = await joinOf(peer)
     const { next_batch: since } = await alice.syncUntil(inSection('join', room.roomId), {
       filter: lazy,
     })
@@ -209,13 +210,10 @@ describe('a room that was joined without its members', () => {
     else expect(status).toBe(403)
   })
 
-  it('lets nobody in who comes from elsewhere', async ({ skip }) => {
-    if (!isFaster) skip('the server joins with all members')
+  it('lets nobody in who comes from elsewhere', async () => {
     await using keeper = await createKeeper()
     await using other = await createPeer()
-    const room = roomWithDerek(keeper.peer)
-    const alice = await register(server, 'alice')
-    await alice.join(room.roomId, [keeper.peer.name])
+    const { room } = await joinOf(keeper.peer)
     const daniel = other.user('daniel')
     const where = `${encodeURIComponent(room.roomId)}/${encodeURIComponent(daniel)}?ver=11`
     const refused = { status: 404, body: { errcode: 'M_NOT_FOUND' } }
@@ -236,8 +234,7 @@ describe('a room that was joined without its members', () => {
     }
   })
 
-  it('takes back what its members show to be wrong', async ({ skip }) => {
-    if (!isFaster) skip('the server joins with all members')
+  it('takes back what its members show to be wrong', async () => {
     await using keeper = await createKeeper()
     const { peer } = keeper
     const derek = peer.user('derek')
@@ -262,8 +259,7 @@ describe('a room that was joined without its members', () => {
     expect((await alice.ask('GET', where)).status).toBe(404)
   })
 
-  it('takes in what it wrongly refused', async ({ skip }) => {
-    if (!isFaster) skip('the server joins with all members')
+  it('takes in what it wrongly refused', async () => {
     await using keeper = await createKeeper()
     const { peer } = keeper
     const [derek, elsie] = [peer.user('derek'), peer.user('elsie')]
@@ -294,13 +290,10 @@ describe('a room that was joined without its members', () => {
     expect(await alice.getState(room.roomId, 'org.example.test')).toEqual({ good: true })
   })
 
-  it('hears who types and what is read', async ({ skip }) => {
-    if (!isFaster) skip('the server joins with all members')
+  it('hears who types and what is read', async () => {
     await using keeper = await createKeeper()
     const { peer } = keeper
-    const room = roomWithDerek(peer)
-    const alice = await register(server, 'alice')
-    await alice.join(room.roomId, [peer.name])
+    const { room, alice } = await joinOf(peer)
     const derek = peer.user('derek')
     const typing = { room_id: room.roomId, user_id: derek, typing: true }
     const read = { 'm.read': { [derek]: { data: { ts: 1 }, event_ids: ['$test'] } } }
@@ -321,13 +314,10 @@ describe('a room that was joined without its members', () => {
     await eventually(types, (found) => found.join() === 'm.receipt,m.typing')
   })
 
-  it('has the events that came with a gap before them', async ({ skip }) => {
-    if (!isFaster) skip('the server joins with all members')
+  it('has the events that came with a gap before them', async () => {
     await using keeper = await createKeeper()
     const { peer } = keeper
-    const room = roomWithDerek(peer)
-    const alice = await register(server, 'alice')
-    await alice.join(room.roomId, [peer.name])
+    const { room, alice } = await joinOf(peer)
     const derek = peer.user('derek')
     const join = room.lookUp('m.room.member', alice.userId) ?? ''
     const first = says(room, derek, 'not sent')
@@ -340,15 +330,10 @@ describe('a room that was joined without its members', () => {
     expect(await event(alice, room.roomId, first.id)).toMatchObject({ status: 200 })
   })
 
-  it('tells its servers of the devices of its members here, and these of devices there', async ({
-    skip,
-  }) => {
-    if (!isFaster) skip('the server joins with all members')
+  it('tells its servers of the devices of its members here, and these of devices there', async () => {
     await using keeper = await createKeeper()
     const { peer } = keeper
-    const room = roomWithDerek(peer)
-    const alice = await register(server, 'alice')
-    await alice.join(room.roomId, [peer.name])
+    const { room, alice } = await joinOf(peer)
     const { next_batch: since } = await alice.syncUntil(inSection('join', room.roomId), {
       filter: lazy,
     })
@@ -369,13 +354,10 @@ describe('a room that was joined without its members', () => {
     await alice.syncUntil(hasChanged, { filter: lazy, since })
   })
 
-  it('can be left', async ({ skip }) => {
-    if (!isFaster) skip('the server joins with all members')
+  it('can be left', async () => {
     await using keeper = await createKeeper()
     const { peer } = keeper
-    const room = roomWithDerek(peer)
-    const alice = await register(server, 'alice')
-    await alice.join(room.roomId, [peer.name])
+    const { room, alice } = await joinOf(peer)
     await alice.leave(room.roomId)
     await peer.receivesPdu(
       ({ state_key, content }) =>
@@ -384,8 +366,7 @@ describe('a room that was joined without its members', () => {
     expect(isOf(room.roomId)(await alice.sync({ filter: lazy }))).toBe(false)
   })
 
-  it('is completed though its server fails at first', async ({ skip }) => {
-    if (!isFaster) skip('the server joins with all members')
+  it('is completed though its server fails at first', async () => {
     await using keeper = await createKeeper()
     const room = roomWithDerek(keeper.peer)
     let asked = 0

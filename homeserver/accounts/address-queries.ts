@@ -21,16 +21,19 @@ export interface AddressSessionRow {
   readonly validated_at: number | null
 }
 
+type OpenSession = Pick<
+  AddressSessionRow,
+  'client_secret' | 'purpose' | 'address' | 'next_link' | 'validated_at'
+>
+
 /** The session that was opened with these, if it is still open. */
 export async function findAsked(
   db: Db,
   asked: Pick<AddressSessionRow, 'client_secret' | 'purpose' | 'address'>,
   now: number,
-): Promise<AddressSessionRow | undefined> {
-  const [row] = await db<AddressSessionRow>`
-    select session_id, client_secret, purpose, address, token_hash, send_attempt, next_link,
-      expires_at, validated_at
-    from address_sessions
+): Promise<Pick<AddressSessionRow, 'session_id' | 'send_attempt'> | undefined> {
+  const [row] = await db<Pick<AddressSessionRow, 'session_id' | 'send_attempt'>>`
+    select session_id, send_attempt from address_sessions
     where client_secret = ${asked.client_secret} and purpose = ${asked.purpose}
       and address = ${asked.address} and expires_at > ${now}`
   return row
@@ -40,10 +43,9 @@ export async function findAddressSession(
   db: Db,
   id: string,
   now: number,
-): Promise<AddressSessionRow | undefined> {
-  const [row] = await db<AddressSessionRow>`
-    select session_id, client_secret, purpose, address, token_hash, send_attempt, next_link,
-      expires_at, validated_at
+): Promise<OpenSession | undefined> {
+  const [row] = await db<OpenSession>`
+    select client_secret, purpose, address, next_link, validated_at
     from address_sessions where session_id = ${id} and expires_at > ${now}`
   return row
 }
@@ -88,11 +90,10 @@ export async function noteUia(db: Db, id: string, uiaSession: string): Promise<v
 export async function findByUia(
   db: Db,
   uiaSession: string,
-): Promise<AddressSessionRow | undefined> {
-  const [row] = await db<AddressSessionRow>`
-    select session_id, client_secret, purpose, address, token_hash, send_attempt, next_link,
-      expires_at, validated_at
-    from address_sessions where uia_session = ${uiaSession} and validated_at is not null`
+): Promise<Pick<AddressSessionRow, 'address' | 'validated_at'> | undefined> {
+  const [row] = await db<Pick<AddressSessionRow, 'address' | 'validated_at'>>`
+    select address, validated_at from address_sessions
+    where uia_session = ${uiaSession} and validated_at is not null`
   return row
 }
 

@@ -197,7 +197,8 @@ function isKeepable(address: string): boolean {
   return !/[\0\p{Surrogate}]/u.test(address)
 }
 
-function proved({ address, validated_at: validatedAt }: queries.AddressSessionRow) {
+function proved(row: Pick<queries.AddressSessionRow, 'address' | 'validated_at'>) {
+  const { address, validated_at: validatedAt } = row
   return validatedAt === null ? undefined : { medium: 'email', address, validatedAt }
 }
 

@@ -1,5 +1,6 @@
 import { hash, verify } from '@node-rs/argon2'
 import { invalidParam, MatrixError } from '../../spec/errors.ts'
+import { fewAtOnce } from '../platform/few-at-once.ts'
 
 /** Hashes of passwords: argon2id with the library's defaults (19 MiB, 2 passes, 1 lane). */
 export interface Passwords {
@@ -21,7 +22,10 @@ const nobody =
 
 /** `lengthMin` in characters. */
 export function createPasswords({ lengthMin }: { lengthMin: number }): Passwords {
-  const turn = createTurns(hashingMax, waitingMax)
+  const turn = fewAtOnce({
+    atOnce: hashingMax,
+    waiting: { max: waitingMax, refusal: tooMany },
+  })
   return {
     async hash(password) {
       if (Buffer.byteLength(password) > passwordBytesMax) {
@@ -40,27 +44,8 @@ export function createPasswords({ lengthMin }: { lengthMin: number }): Passwords
   }
 }
 
-/** Runs at most `atOnce` tasks; refuses when `waiting` others are in line. */
-function createTurns(atOnce: number, waiting: number) {
-  let running = 0
-  const line: (() => void)[] = []
-  return async <T>(task: () => Promise<T>): Promise<T> => {
-    if (running >= atOnce) {
-      if (line.length >= waiting) {
-        throw new MatrixError('M_LIMIT_EXCEEDED', 'too many passwords are being checked', {
-          fields: { retry_after_ms: 2000 },
-        })
-      }
-      await new Promise<void>((resolve) => line.push(resolve))
-    } else {
-      running += 1
-    }
-    try {
-      return await task()
-    } finally {
-      const next = line.shift()
-      if (next === undefined) running -= 1
-      else next()
-    }
-  }
+function tooMany(): MatrixError {
+  return new MatrixError('M_LIMIT_EXCEEDED', 'too many passwords are being checked', {
+    fields: { retry_after_ms: 2000 },
+  })
 }

@@ -3,6 +3,7 @@ import { plainType } from '../../spec/content-disposition.ts'
 import { MatrixError } from '../../spec/errors.ts'
 import type { Database } from '../database/database.ts'
 import type { Clock } from '../platform/clock.ts'
+import { fewAtOnce } from '../platform/few-at-once.ts'
 import type { Blobs } from './blobs.ts'
 import { findThumbnail, insertThumbnail, type MediaContent } from './queries.ts'
 import { measure, shrink } from './shrink.ts'
@@ -32,23 +33,9 @@ const shown: ReadonlySet<string> = new Set([
 
 export function createThumbnails({ db, clock, blobs }: Needs) {
   const underWay = new Map<string, Promise<MediaContent>>()
-  const line: (() => void)[] = []
-  let running = 0
-
-  async function takeTurn(): Promise<Disposable> {
-    if (running >= thumbnailLimits.atOnce) await new Promise<void>((resolve) => line.push(resolve))
-    else running++
-    return {
-      [Symbol.dispose]() {
-        const next = line.shift()
-        if (next === undefined) running--
-        else next()
-      },
-    }
-  }
+  const turn = fewAtOnce({ atOnce: thumbnailLimits.atOnce })
 
   async function make(source: MediaContent, wish: ThumbnailWish): Promise<MediaContent> {
-    using _ = await takeTurn()
     const shrunk = await shrink(await readAll(source), wish).catch(() => undefined)
     if (shrunk === undefined) throw noPicture()
     if (shrunk.kind === 'small already') {
@@ -72,8 +59,7 @@ export function createThumbnails({ db, clock, blobs }: Needs) {
   /** Width and height; undefined for what is no picture. */
   async function measureOf(source: MediaContent): Promise<PictureSize | undefined> {
     if (source.sizeBytes > thumbnailLimits.sourceBytes) return undefined
-    using _ = await takeTurn()
-    return await measure(await readAll(source)).catch(() => undefined)
+    return await turn(async () => await measure(await readAll(source)).catch(() => undefined))
   }
 
   /**
@@ -89,7 +75,7 @@ export function createThumbnails({ db, clock, blobs }: Needs) {
     const begun = underWay.get(key)
     if (begun !== undefined) return await begun
     if (underWay.size >= thumbnailLimits.waiting) throw tooMany()
-    const making = make(source, wish).finally(() => underWay.delete(key))
+    const making = turn(() => make(source, wish)).finally(() => underWay.delete(key))
     underWay.set(key, making)
     return await making
   }
